@@ -1,0 +1,112 @@
+"""What every model adapter takes and gives. The rest of the tool knows models through this file alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Speaker(StrEnum):
+    """Who said a line of the conversation."""
+
+    STUDENT = "student"
+    PERSONA = "persona"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing said, as plain text or Markdown."""
+
+    speaker: Speaker
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A reply asked of the persona.
+
+    ``instructions`` is the whole system prompt for a capable model; ``brief`` a short form of the persona for a
+    small one. ``lines`` is the conversation so far, oldest first; it is empty or ends with a persona's line only
+    where the persona opens. ``conversation`` is a stable key for prompt caches, without meaning outside.
+    ``script`` is what the scripted persona plays from (see ``scripted.py``), None where there is none.
+    """
+
+    instructions: str
+    brief: str
+    persona_name: str
+    facts: str
+    lines: tuple[Line, ...]
+    conversation: str
+    script: Mapping[str, Any] | None = None
+    max_tokens: int = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How a reply ended: the model that wrote it and what it cost. Counts are None where the server gives none."""
+
+    model: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    truncated: bool = False
+
+
+class Readiness(StrEnum):
+    """Whether a model can be talked to now."""
+
+    READY = "ready"
+    PREPARING = "preparing"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """What pages say of the model: ``scripted`` puts the label on, ``progress`` is 0 to 1 while it is fetched."""
+
+    name: str
+    readiness: Readiness
+    scripted: bool = False
+    progress: float | None = None
+    detail: str = ""
+
+
+class ModelErrorCode(StrEnum):
+    """Why a model did not answer; stored with the failed reply."""
+
+    UNREACHABLE = "model_unreachable"
+    TIMEOUT = "model_timeout"
+    BUSY = "model_busy"
+    REFUSED = "model_refused"
+    BAD_ANSWER = "model_bad_answer"
+
+
+@dataclass
+class ModelError(Exception):
+    """A model that did not answer. ``detail`` holds the upstream's words: for the log, never for a person.
+
+    ``retryable`` is False where the configuration is wrong and trying again cannot help; ``retry_after`` is seconds.
+    """
+
+    code: ModelErrorCode
+    detail: str = ""
+    retryable: bool = True
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+class ModelAdapter(Protocol):
+    """A model that plays personas. ``context_tokens`` is the size of its window, prompt and reply together."""
+
+    context_tokens: int
+
+    def status(self) -> ModelStatus:
+        """Say whether the model can answer now; cheap enough for every page."""
+
+    def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
+        """Yield the reply piece by piece as it is written, then one `Completion`.
+
+        Closing the iterator ends the call upstream. Raises `ModelError`.
+        """
+

@@ -1,0 +1,151 @@
+"""Every setting of the tool, read from the environment (and `.env` in development), and what production refuses."""
+
+from enum import StrEnum
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from platformdirs import user_cache_path
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIN_SECRET_LENGTH = 32
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message says what to do."""
+
+
+class LlmProvider(StrEnum):
+    """Which adapter of `app.llm` answers."""
+
+    OPENAI = "openai"
+    LOCAL = "local"
+    SCRIPTED = "scripted"
+
+
+class Settings(BaseSettings):
+    """The settings of one process. Each field's description is its documentation (`docs/settings.md`)."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    app_url: str = Field(
+        default="http://localhost:8000",
+        description="Public address of the tool, as Canvas and browsers reach it. https, or http on a loopback host.",
+    )
+    secret_key: str | None = Field(
+        default=None,
+        repr=False,
+        description=f"Signs cookies; at least {MIN_SECRET_LENGTH} characters, the same for every worker. "
+        "In development it is made on first start and kept in KEYS_DIR.",
+    )
+    database_url: str = Field(
+        default="sqlite:///instance/ai_experiences.db",
+        repr=False,
+        description="SQLAlchemy address of the database: sqlite:///file or postgresql+psycopg://user:password@host/name.",
+    )
+    tool_config: Path = Field(
+        default=Path("tool_config.json"),
+        description="Platforms in pylti1p3's format; read at start. A missing file means none.",
+    )
+    keys_dir: Path = Field(
+        default=Path("keys"), description="Folder of the tool's RSA keys, made on first start."
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    session_idle_minutes: int = Field(
+        default=240, ge=5, le=1440, description="Minutes without a request after which a launch ends."
+    )
+    llm_provider: LlmProvider | None = Field(
+        default=None,
+        description="openai (any OpenAI-compatible server), local (the embedded model) or scripted. "
+        "Default: openai where LLM_BASE_URL or LLM_API_KEY is set, otherwise local.",
+    )
+    llm_model: str = Field(default="gpt-4o-mini", description="Model name sent to the server.")
+    llm_base_url: str = Field(
+        default="https://api.openai.com/v1",
+        description="Base address of the OpenAI-compatible server, up to and including /v1.",
+    )
+    llm_api_key: str | None = Field(default=None, repr=False, description="Sent as a bearer token; empty for none.")
+    llm_context_tokens: int = Field(
+        default=16_000, ge=2_000, description="The model's window in tokens; long conversations are kept inside it."
+    )
+    llm_max_tokens: int = Field(default=600, ge=16, le=8_000, description="Longest reply, in tokens.")
+    llm_connect_timeout: float = Field(default=5, gt=0, description="Seconds to reach the model's server.")
+    llm_token_timeout: float = Field(
+        default=60, gt=0, description="Seconds without a token after which a reply has failed."
+    )
+    llm_turn_timeout: float = Field(default=180, gt=0, description="Seconds for a whole reply.")
+    local_model_dir: Path = Field(
+        default_factory=lambda: user_cache_path("ai-experiences"),
+        description="Folder that keeps the embedded model's file (1.1 GB); the user's cache folder by default.",
+    )
+    local_model_state: Path = Field(
+        default=Path("instance/local-model.json"),
+        description="File in which the embedded model's process says how far it is and where it listens.",
+    )
+
+    @field_validator("app_url", "llm_base_url")
+    @classmethod
+    def _without_trailing_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @field_validator("app_url")
+    @classmethod
+    def _an_origin(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
+            raise ValueError("must be an address such as https://ai.example.edu, without a path")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ValueError("must start with https:// (plain http works on localhost only)")
+        return value
+
+    @model_validator(mode="after")
+    def _safe_in_production(self) -> Self:
+        if self.production:
+            if not self.secret_key:
+                raise ValueError(
+                    "SECRET_KEY is not set. Make one with: "
+                    'python -c "import secrets; print(secrets.token_urlsafe(48))"'
+                )
+            if self.database_url in {"sqlite://", "sqlite:///:memory:"}:
+                raise ValueError("DATABASE_URL names a database in memory, which forgets everything; name a file or server")
+            if self.provider is LlmProvider.OPENAI and "api.openai.com" in self.llm_base_url and not self.llm_api_key:
+                raise ValueError("LLM_API_KEY is not set, and api.openai.com answers nobody without one")
+        if self.secret_key is not None and len(self.secret_key) < MIN_SECRET_LENGTH:
+            raise ValueError(f"SECRET_KEY is shorter than {MIN_SECRET_LENGTH} characters; make a longer one")
+        return self
+
+    @property
+    def production(self) -> bool:
+        """True where people other than this machine's own reach the tool: APP_URL is https."""
+        return self.app_url.startswith("https://")
+
+    @cached_property
+    def provider(self) -> LlmProvider:
+        """The adapter that answers: LLM_PROVIDER, or what the other LLM settings imply."""
+        if self.llm_provider is not None:
+            return self.llm_provider
+        configured = self.llm_api_key or "llm_base_url" in self.model_fields_set
+        return LlmProvider.OPENAI if configured else LlmProvider.LOCAL
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; ``overrides`` win over the environment. Raises `SettingsError` naming each bad one."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = (
+            f"{'_'.join(str(part) for part in problem['loc']).upper()}: " * bool(problem["loc"])
+            + problem["msg"].removeprefix("Value error, ")
+            for problem in error.errors()
+        )
+        raise SettingsError("\n".join(problems)) from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
