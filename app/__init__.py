@@ -1,0 +1,55 @@
+"""AI Experiences: an LTI 1.3 Advantage tool for Canvas. `create_app` wires its rooms together."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.settings import Settings
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the WSGI application. Raises `SettingsError` for settings that cannot be used."""
+    # Imported here so that a process which needs one room of the package (the embedded model's) loads no other.
+    from flask import Flask, g
+    from flask_babel import Babel
+    from flask_bootstrap import Bootstrap5
+    from flask_wtf import CSRFProtect
+
+    from app import errors, web
+    from app.conversations.replies import Replies
+    from app.conversations.views import blueprint as conversations
+    from app.database import Database
+    from app.experiences.views import blueprint as experiences
+    from app.llm.selection import build_adapter
+    from app.lti.key_sets import KeySets
+    from app.lti.keys import KeyRing
+    from app.lti.sessions import LaunchCookie
+    from app.lti.views import blueprint as lti
+    from app.paths import PACKAGE, templates_dir
+    from app.review.views import blueprint as review
+    from app.settings import load_settings
+
+    settings = settings or load_settings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    app = Flask(__name__, template_folder=str(templates_dir()), static_folder=str(PACKAGE / "static"))
+    web.configure(app, settings)
+    app.session_interface = LaunchCookie()
+    database = Database(settings.database_url)
+    database.init_app(app)
+    Bootstrap5(app)
+    Babel(app, locale_selector=lambda: g.get("locale"))
+    CSRFProtect(app).exempt(lti)
+    errors.init_app(app)
+    model = build_adapter(settings)
+    app.extensions["key_ring"] = KeyRing(settings.keys_dir)
+    app.extensions["key_sets"] = KeySets()
+    app.extensions["model"] = model
+    app.extensions["replies"] = Replies(database, model, settings.llm_max_tokens)
+    for blueprint in (lti, experiences, conversations, review):
+        app.register_blueprint(blueprint)
+    web.serve_static_files(app)
+    return app

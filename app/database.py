@@ -1,0 +1,175 @@
+"""The engine, one session a request that commits once at its end, short transactions beside it, and migrations."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from alembic import command
+from alembic.config import Config
+from flask import Flask, Response, current_app, g, request
+from sqlalchemy import DateTime, Dialect, Engine, Enum, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Session, SQLModel
+
+from app.paths import MIGRATIONS
+
+SQLITE_BUSY_MS = 10_000
+READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_Row = TypeVar("_Row", bound=SQLModel)
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite keeps no zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a moment without a zone; store it in UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the moment back in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def text_enum(states: type[StrEnum]) -> Any:
+    """Return a column type that stores the enum's values as short text, readable in any SQL client."""
+    return Enum(states, native_enum=False, length=20, values_callable=lambda e: [s.value for s in e])
+
+
+def utc_now() -> datetime:
+    """Return the current moment, in UTC."""
+    return datetime.now(UTC)
+
+
+class Database:
+    """One database of one process."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.engine = _make_engine(self.url)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Open a short session of its own; commit at its end, or undo all of it on an error."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def request_session(self) -> Session:
+        """Open a session for a request. SQLite locks for writing at once where the request may write."""
+        reading = request.method in READING_METHODS
+        engine = self.engine.execution_options(sqlite_begin="DEFERRED") if reading else self.engine
+        return Session(engine, expire_on_commit=False)
+
+    def upgrade(self) -> None:
+        """Bring the tables up to date. Safe to run from several machines at once on PostgreSQL."""
+        if self.url.database and self.url.get_backend_name() == "sqlite":
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        command.upgrade(self.alembic_config(), "head")
+
+    def alembic_config(self) -> Config:
+        """Return Alembic's configuration for this database."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["engine"] = self.engine
+        return config
+
+    def init_app(self, app: Flask) -> None:
+        """Give each request of `app` one session, committed once at its end."""
+        app.extensions["database"] = self
+        app.after_request(_commit_request_session)
+        app.teardown_request(_close_request_session)
+
+
+def database() -> Database:
+    """Return the running application's database."""
+    return cast(Database, current_app.extensions["database"])
+
+
+def request_session() -> Session:
+    """Return this request's session, opened at first use."""
+    if "database_session" not in g:
+        g.database_session = database().request_session()
+    return cast(Session, g.database_session)
+
+
+def release_request_session() -> None:
+    """Commit this request's session and give its connection back before a long answer begins."""
+    session: Session | None = g.pop("database_session", None)
+    if session is not None:
+        session.commit()
+        session.close()
+
+
+def roll_back_request_session() -> None:
+    """Undo what this request has written."""
+    session: Session | None = g.get("database_session")
+    if session is not None:
+        session.rollback()
+
+
+def upsert(session: Session, model: type[_Row], key: dict[str, Any], values: dict[str, Any]) -> _Row:
+    """Write `values` into the row that `key` (a unique constraint's columns) names, made where it is missing.
+
+    Safe when two workers meet the same key at once.
+    """
+    fresh = model(**key, **values).model_dump(exclude={"id"})
+    insert = _INSERTS[session.get_bind().dialect.name]
+    statement = insert(model).values(fresh).on_conflict_do_update(index_elements=list(key), set_=values or key)
+    rows = session.scalars(statement.returning(model), execution_options={"populate_existing": True})
+    return rows.one()
+
+
+def _commit_request_session(response: Response) -> Response:
+    session: Session | None = g.get("database_session")
+    if session is not None:
+        session.commit()
+    return response
+
+
+def _close_request_session(_error: BaseException | None) -> None:
+    session: Session | None = g.pop("database_session", None)
+    if session is not None:
+        session.close()
+
+
+def _make_engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns into a writer fails at once if another wrote meanwhile; an immediate one waits.
+    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {mode}")

@@ -1,0 +1,156 @@
+"""Every error that a person or a client may see, and the one place that turns it into a page or JSON."""
+
+import logging
+import secrets
+from dataclasses import dataclass
+
+from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask_babel import lazy_gettext as _l
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from app.database import roll_back_request_session
+
+logger = logging.getLogger(__name__)
+PRIVATE_FIELDS = frozenset({"csrf_token", "id_token", "state", "client_key"})
+
+
+class AppError(Exception):
+    """An error with an answer: HTTP status, code for programs, sentence for people.
+
+    ``log`` goes to the log with the reference id and is never shown.
+    """
+
+    status = 500
+    code = "internal_error"
+    retryable = False
+    title = _l("Something went wrong")
+    message = _l("The tool made a mistake. Nothing you saved is lost; please try again.")
+
+    def __init__(self, message: str | None = None, *, log: str = "") -> None:
+        super().__init__(log or self.code)
+        if message is not None:
+            self.message = message
+
+
+class NotFoundError(AppError):
+    """Not there, or not yours to know of."""
+
+    status = 404
+    code = "not_found"
+    title = _l("Not found")
+    message = _l("There is nothing here. It may have been deleted, or the address is not complete.")
+
+
+class ForbiddenError(AppError):
+    """There, but not for this role."""
+
+    status = 403
+    code = "forbidden"
+    title = _l("Not allowed")
+    message = _l("Your role in this course does not allow that.")
+
+
+class SessionEndedError(AppError):
+    """The launch that the page belongs to is over, or its cookie did not come."""
+
+    status = 401
+    code = "session_ended"
+    title = _l("Please open the tool again")
+    message = _l("This page belongs to a visit that has ended. Open AI Experiences again from your course.")
+
+
+class ConflictError(AppError):
+    """The request does not fit what has happened meanwhile."""
+
+    status = 409
+    code = "conflict"
+    title = _l("That cannot be done now")
+    message = _l("Something has changed meanwhile. Reload the page and try again.")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field. ``type`` and ``message`` read as Rails prints them; ``limit`` counts characters
+    or entries.
+    """
+
+    type: str
+    message: str
+    limit: int | None = None
+
+
+class InvalidInputError(AppError):
+    """Input that breaks a rule; ``errors`` maps each field to what is wrong with it."""
+
+    status = 400
+    code = "invalid"
+    title = _l("Please check what you wrote")
+    message = _l("Some of what you wrote cannot be saved as it is.")
+
+    def __init__(self, errors: dict[str, list[FieldError]]) -> None:
+        super().__init__(log=f"invalid {', '.join(errors)}")
+        self.errors = errors
+
+
+def init_app(app: Flask) -> None:
+    """Answer every error of `app` with a page or JSON that carries a reference id."""
+    app.register_error_handler(AppError, _answer)
+    app.register_error_handler(CSRFError, _answer_csrf)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def wants_json() -> bool:
+    """Tell whether the client asked for something other than a page."""
+    best = request.accept_mimetypes.best_match(["text/html", "application/json", "text/event-stream"])
+    return best in {"application/json", "text/event-stream"}
+
+
+def _answer(error: AppError) -> Response:
+    roll_back_request_session()
+    reference = secrets.token_hex(4)
+    level = logging.ERROR if error.status >= 500 else logging.INFO  # noqa: PLR2004
+    logger.log(level, "%s %s [%s] %s", error.status, error.code, reference, error)
+    response = _as_json(error, reference) if wants_json() else _as_page(error, reference)
+    response.status_code = error.status
+    return response
+
+
+def _as_json(error: AppError, reference: str) -> Response:
+    return jsonify(
+        error=str(error.message), code=error.code, retryable=error.retryable, reference_id=reference
+    )
+
+
+def _as_page(error: AppError, reference: str) -> Response:
+    template = getattr(error, "template", "errors/error.html")
+    typed = _typed_text() if error.status in {400, 401, 409} else {}
+    return make_response(render_template(template, error=error, reference=reference, typed=typed))
+
+
+def _typed_text() -> dict[str, str]:
+    """What the person wrote in the form that failed, so that the page can give it back."""
+    if "launch_id" not in g:
+        return {}
+    return {name: text for name, text in request.form.items() if text.strip() and name not in PRIVATE_FIELDS}
+
+
+def _answer_csrf(error: CSRFError) -> Response:
+    return _answer(SessionEndedError(log=f"csrf: {error.description}"))
+
+
+def _answer_http(error: HTTPException) -> Response:
+    if error.code is None or error.response is not None:
+        return Response(error.get_response())
+    if error.code == NotFoundError.status:
+        return _answer(NotFoundError(log=request.path))
+    answer = AppError(error.description, log=str(error))
+    answer.status, answer.code = error.code, error.name.lower().replace(" ", "_")
+    answer.title = error.name
+    return _answer(answer)
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    logger.exception("unexpected %s", type(error).__name__)
+    return _answer(AppError(log=type(error).__name__))

@@ -1,0 +1,56 @@
+"""Who is acting, and the one table of what each role may do."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.courses.models import Course, Role, User
+from app.errors import ForbiddenError
+
+
+class Right(StrEnum):
+    """Something that may be allowed or not, within one course."""
+
+    SEE_PUBLISHED = "see published experiences"
+    WRITE_EXPERIENCES = "write experiences"
+    TRY_EXPERIENCES = "try experiences as a student would"
+    CONVERSE = "hold conversations"
+    READ_TRANSCRIPTS = "read students' conversations"
+
+
+_TEACHING = frozenset(
+    {Right.SEE_PUBLISHED, Right.WRITE_EXPERIENCES, Right.TRY_EXPERIENCES, Right.READ_TRANSCRIPTS}
+)
+RIGHTS: dict[Role, frozenset[Right]] = {
+    Role.TEACHER: _TEACHING,
+    Role.ADMINISTRATOR: _TEACHING,
+    Role.DESIGNER: _TEACHING - {Right.READ_TRANSCRIPTS},
+    Role.STUDENT: frozenset({Right.SEE_PUBLISHED, Right.CONVERSE}),
+    Role.OBSERVER: frozenset({Right.SEE_PUBLISHED}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A person in a course, as a launch or a token vouches for them.
+
+    ``is_test`` marks Canvas's student view, whose work stays out of every class figure.
+    """
+
+    user: User
+    course: Course
+    role: Role
+    is_test: bool = False
+
+    def may(self, right: Right) -> bool:
+        """Tell whether the role has the right."""
+        return right in RIGHTS[self.role]
+
+    def require(self, right: Right) -> None:
+        """Raise `ForbiddenError` unless the role has the right."""
+        if not self.may(right):
+            raise ForbiddenError(log=f"{self.role} may not {right}")
+
+    @property
+    def converses_as_preview(self) -> bool:
+        """True for those whose own conversations are trials, kept out of every figure."""
+        return self.is_test or not self.may(Right.CONVERSE)

@@ -1,0 +1,42 @@
+"""Alembic's entry: runs the migrations on the engine that the application gives."""
+
+from typing import Any
+
+from alembic import context
+from sqlalchemy import text
+from sqlmodel import AutoString, SQLModel
+
+import app.conversations.models
+import app.courses.models
+import app.experiences.models
+import app.lti.models  # noqa: F401
+from app.database import UtcDateTime
+
+UPGRADE_LOCK = 815_001_300
+
+
+def plain_type(kind: str, item: Any, _autogen: object) -> str | bool:
+    """Write SQLAlchemy's own types into migrations, so that they outlive changes of the application."""
+    if kind == "type" and isinstance(item, AutoString):
+        return f"sa.String({item.length})"
+    if kind == "type" and isinstance(item, UtcDateTime):
+        return "sa.DateTime(timezone=True)"
+    return False
+
+
+def run() -> None:
+    """Migrate in one transaction; on PostgreSQL one machine at a time."""
+    with context.config.attributes["engine"].connect() as connection:
+        context.configure(
+            connection=connection,
+            target_metadata=SQLModel.metadata,
+            render_as_batch=connection.dialect.name == "sqlite",
+            render_item=plain_type,
+        )
+        with context.begin_transaction():
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
+            context.run_migrations()
+
+
+run()

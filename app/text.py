@@ -1,0 +1,31 @@
+"""Text that came from outside, made fit to keep and to show."""
+
+import unicodedata
+
+# Marks that turn the direction of the text after them, and could make one name read as another.
+_DIRECTION_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def clean_line(value: object, limit: int) -> str | None:
+    """Return one line of at most `limit` characters without control or direction marks; None for no text."""
+    if not isinstance(value, str):
+        return None
+    line = " ".join("".join(_visible(char) for char in value[: 4 * limit]).split())
+    return (line if len(line) <= limit else line[: limit - 1] + "…") or None
+
+
+def clean_text(value: str) -> str:
+    """Return text of several lines with Unix line ends, without NUL and other control characters, trimmed."""
+    unified = value.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(char for char in unified if char in "\n\t" or not _is_control(char)).strip()
+
+
+def _visible(char: str) -> str:
+    if _is_control(char):
+        return " "
+    return "" if char in _DIRECTION_MARKS else char
+
+
+def _is_control(char: str) -> bool:
+    # Cs: half of a surrogate pair, which no database stores.
+    return unicodedata.category(char) in {"Cc", "Cs"}
