@@ -1,0 +1,1 @@
+"""Courses, people and enrollments."""

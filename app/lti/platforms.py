@@ -1,0 +1,179 @@
+"""Registrations in the database: from `tool_config.json`, from the command line, and as pylti1p3 reads them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError, field_validator
+from pylti1p3.deployment import Deployment as LtiDeployment
+from pylti1p3.registration import Registration
+from pylti1p3.tool_config import ToolConfAbstract
+from sqlmodel import Session, col, select
+
+from app.database import upsert
+from app.lti.models import Deployment, Platform, PlatformSource, PlatformState
+from app.lti.refusals import AmbiguousPlatformError, UnknownPlatformError
+
+
+class PlatformConfigError(Exception):
+    """The platforms as written cannot be used; the message says what to change."""
+
+
+class PlatformEntry(BaseModel):
+    """A registration as `tool_config.json` writes it (pylti1p3's format). An empty ``client_id`` is a blank form."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    client_id: str = Field(max_length=255)
+    auth_login_url: str
+    auth_token_url: str
+    key_set_url: str
+    auth_audience: str | None = None
+    deployment_ids: list[str] = Field(default_factory=list)
+
+    @field_validator("auth_login_url", "auth_token_url", "key_set_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        HttpUrl(value)
+        return value
+
+    @property
+    def filled_in(self) -> bool:
+        """False for a form that an administrator has not filled in."""
+        return bool(self.client_id.strip())
+
+
+_CONFIG = TypeAdapter(dict[str, list[PlatformEntry] | PlatformEntry])
+
+
+def read_tool_config(path: Path) -> list[tuple[str, PlatformEntry]]:
+    """Return the filled-in registrations of `tool_config.json` with their issuers; a missing file has none.
+
+    Raises `PlatformConfigError`.
+    """
+    if not path.exists():
+        return []
+    try:
+        issuers = _CONFIG.validate_python(json.loads(path.read_text()))
+    except (ValueError, ValidationError) as error:
+        raise PlatformConfigError(f"{path} cannot be read: {error}") from error
+    entries = (
+        (issuer, entry)
+        for issuer, listed in issuers.items()
+        for entry in (listed if isinstance(listed, list) else [listed])
+    )
+    return [(issuer, entry) for issuer, entry in entries if entry.filled_in]
+
+
+def sync_tool_config(session: Session, path: Path) -> int:
+    """Make the platforms that came from `tool_config.json` what it says now; return how many it holds.
+
+    One that it no longer holds stops launching; its people and work stay. Raises `PlatformConfigError`.
+    """
+    entries = read_tool_config(path)
+    kept = {
+        save_platform(session, issuer, entry, PlatformSource.TOOL_CONFIG).id for issuer, entry in entries
+    }
+    for platform in session.exec(select(Platform).where(Platform.source == PlatformSource.TOOL_CONFIG)):
+        if platform.id not in kept:
+            platform.workflow_state = PlatformState.REMOVED
+    return len(entries)
+
+
+def save_platform(session: Session, issuer: str, entry: PlatformEntry, source: PlatformSource) -> Platform:
+    """Add a registration, or bring one up to date; its deployments become those of `entry`."""
+    platform = upsert(
+        session,
+        Platform,
+        key={"issuer": issuer, "client_id": entry.client_id},
+        values={
+            **entry.model_dump(exclude={"client_id", "deployment_ids"}),
+            "source": source,
+            "workflow_state": PlatformState.ACTIVE,
+        },
+    )
+    for deployment_id in entry.deployment_ids:
+        upsert(session, Deployment, {"platform_id": platform.id, "deployment_id": deployment_id}, {})
+    return platform
+
+
+def list_platforms(session: Session) -> list[tuple[Platform, list[str]]]:
+    """Return the active platforms with their deployment ids."""
+    platforms = session.exec(select(Platform).where(Platform.workflow_state == PlatformState.ACTIVE)).all()
+    deployments = session.exec(select(Deployment)).all()
+    return [
+        (platform, [row.deployment_id for row in deployments if row.platform_id == platform.id])
+        for platform in platforms
+    ]
+
+
+def remove_platform(session: Session, issuer: str, client_id: str) -> None:
+    """Stop a platform's launches; its people and work stay. Raises `UnknownPlatformError`."""
+    find_platform(session, issuer, client_id).workflow_state = PlatformState.REMOVED
+
+
+def find_platform(session: Session, issuer: str, client_id: str | None) -> Platform:
+    """Find the active registration of a client at an issuer; without a client id, the issuer's only one.
+
+    Raises `UnknownPlatformError` or `AmbiguousPlatformError`.
+    """
+    query = select(Platform).where(
+        Platform.issuer == issuer, Platform.workflow_state == PlatformState.ACTIVE
+    )
+    if client_id:
+        query = query.where(Platform.client_id == client_id)
+    found = session.exec(query.limit(2)).all()
+    if not found:
+        raise UnknownPlatformError(log=f"issuer {issuer!r:.300} client {client_id!r:.300}")
+    if len(found) > 1:
+        raise AmbiguousPlatformError(log=f"issuer {issuer!r:.300}")
+    return found[0]
+
+
+def find_deployment(session: Session, platform_id: int, deployment_id: str) -> Deployment | None:
+    """Find one of a platform's deployments."""
+    return session.exec(
+        select(Deployment).where(
+            col(Deployment.platform_id) == platform_id, col(Deployment.deployment_id) == deployment_id
+        )
+    ).first()
+
+
+class RegisteredPlatforms(ToolConfAbstract[Any]):
+    """The registrations of the database behind pylti1p3's interface; every issuer may have many clients."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def check_iss_has_one_client(self, iss: str) -> bool:
+        """Never: each is found by issuer and client id."""
+        return False
+
+    def check_iss_has_many_clients(self, iss: str) -> bool:
+        """Always."""
+        return True
+
+    def find_registration_by_params(
+        self, iss: str, client_id: str | None, *_args: object, **_kwargs: object
+    ) -> Registration:
+        """Find a registration. Raises a `LaunchRefusedError` where there is none."""
+        return to_registration(find_platform(self._session, iss, client_id))
+
+    def find_deployment_by_params(
+        self, iss: str, deployment_id: str, client_id: str, *_args: object, **_kwargs: object
+    ) -> LtiDeployment | None:
+        """Find a deployment of a registration."""
+        platform = find_platform(self._session, iss, client_id)
+        found = find_deployment(self._session, platform.id or 0, deployment_id)
+        return LtiDeployment().set_deployment_id(found.deployment_id) if found else None
+
+
+def to_registration(platform: Platform) -> Registration:
+    """Return a platform as pylti1p3 knows one."""
+    registration = Registration()
+    registration.set_issuer(platform.issuer).set_client_id(platform.client_id)
+    registration.set_auth_login_url(platform.auth_login_url).set_auth_token_url(platform.auth_token_url)
+    registration.set_key_set_url(platform.key_set_url)
+    if platform.auth_audience:
+        registration.set_auth_audience(platform.auth_audience)
+    return registration

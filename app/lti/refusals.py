@@ -1,0 +1,133 @@
+"""Why a login or launch is refused: a sentence for the person and one for the administrator."""
+
+from flask_babel import lazy_gettext as _l
+
+from app.errors import AppError
+
+
+class LaunchRefusedError(AppError):
+    """A login or launch that is not let in. Subclasses say why; ``log`` holds the details."""
+
+    status = 400
+    code = "launch_refused"
+    template = "errors/launch_refused.html"
+    title = _l("The launch did not work")
+    message = _l("AI Experiences could not be opened. Go back to your course and open it again.")
+    administrator = _l("The platform's message was not a valid LTI 1.3 message. The log has the details.")
+
+
+class UnknownPlatformError(LaunchRefusedError):
+    """The issuer, or the client id at it, is not registered."""
+
+    code = "unknown_platform"
+    message = _l("AI Experiences does not know the school that sent you. Please tell your administrator.")
+    administrator = _l(
+        "Register the platform: fill in its client id and deployment id in tool_config.json, or run "
+        "“ai-experiences platform add”. The issuer and client id must be exactly those that the platform sends."
+    )
+
+
+class AmbiguousPlatformError(LaunchRefusedError):
+    """Several clients at one issuer, and the login did not say which."""
+
+    code = "ambiguous_platform"
+    administrator = _l("Several client ids are registered for this issuer and the login named none of them.")
+
+
+class UnknownDeploymentError(LaunchRefusedError):
+    """The deployment is not one of the platform's."""
+
+    code = "unknown_deployment"
+    status = 403
+    message = _l("AI Experiences is installed here but not yet approved. Please tell your administrator.")
+    administrator = _l(
+        "Add this deployment id to the platform in tool_config.json, or run “ai-experiences platform add” with it."
+    )
+
+
+class IncompleteLoginError(LaunchRefusedError):
+    """The login request lacks what it must carry, or asks for a page that is not ours."""
+
+    code = "incomplete_login"
+    administrator = _l(
+        "The login request must carry iss and login_hint, and a target_link_uri on this tool's own address."
+    )
+
+
+class StateRefusedError(LaunchRefusedError):
+    """The state is missing, unknown, used or too old."""
+
+    code = "state_refused"
+    status = 401
+    message = _l(
+        "This launch was used before or took too long. Go back to your course and open AI Experiences again."
+    )
+    administrator = _l("Each launch works once, within ten minutes of its login. Reloading the page sends it again.")
+
+
+class CookieMissingError(LaunchRefusedError):
+    """The browser that launches is not the one that logged in, or keeps no cookies."""
+
+    code = "cookie_missing"
+    status = 401
+    message = _l(
+        "Your browser did not keep the cookie that this visit needs. Allow cookies for this site, "
+        "or use another browser, and open AI Experiences again from your course."
+    )
+    administrator = _l("The launch came without the cookie that its login set in the same browser.")
+
+
+class TokenRefusedError(LaunchRefusedError):
+    """The id_token does not hold: form, signature, times, audience, nonce."""
+
+    code = "token_refused"
+    status = 401
+    administrator = _l(
+        "The signed message did not verify. Check the issuer, client id and key set address of this platform, "
+        "and that the clocks of both servers are right."
+    )
+
+
+class PlatformKeysError(LaunchRefusedError):
+    """The platform's keys could not be fetched."""
+
+    code = "platform_keys_unavailable"
+    status = 503
+    retryable = True
+    message = _l("Your school's learning platform did not answer just now. Please try again in a minute.")
+    administrator = _l("The platform's key set could not be fetched. Check its address and that it can be reached.")
+
+
+class UnsupportedMessageError(LaunchRefusedError):
+    """A message type that the tool does not handle, or a wrong LTI version."""
+
+    code = "unsupported_message"
+    administrator = _l("The tool takes LTI 1.3.0 resource link launches; this message was of another kind.")
+
+
+class NoContextError(LaunchRefusedError):
+    """A launch from outside a course."""
+
+    code = "no_course"
+    message = _l("AI Experiences works inside a course. Open it from a course's navigation.")
+    administrator = _l("The launch carried no context claim. Place the tool in the course navigation.")
+
+
+class NoPersonError(LaunchRefusedError):
+    """A launch that does not say who it is for."""
+
+    code = "no_person"
+    message = _l("AI Experiences needs to know who is who, and your school's platform did not say.")
+    administrator = _l("The launch carried no usable sub claim. Set the tool's privacy level to public.")
+
+
+class NoRoleError(LaunchRefusedError):
+    """No role came, or none that the tool knows."""
+
+    code = "no_role"
+    status = 403
+    message = _l("Your role in this course is not one that AI Experiences knows, so it cannot open for you.")
+    administrator = _l(
+        "The launch's roles claim held no course, institution or system role that the tool maps. "
+        "Give the person a course role such as teacher, student or observer."
+    )

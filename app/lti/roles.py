@@ -1,0 +1,58 @@
+"""The one table that maps LTI's roles to this tool's (LTI Core 1.3, appendix A; Canvas's roles)."""
+
+from dataclasses import dataclass
+
+from app.courses.models import Role
+
+_LIS = "http://purl.imsglobal.org/vocab/lis/v2/"
+_MEMBERSHIP = _LIS + "membership#"
+_SUB_ROLE = _LIS + "membership/"
+_INSTITUTION = _LIS + "institution/person#"
+_SYSTEM = _LIS + "system/person#"
+TEST_USER = "http://purl.imsglobal.org/vocab/lti/system/person#TestUser"
+TEACHING_ASSISTANT = _SUB_ROLE + "Instructor#TeachingAssistant"
+
+# Course roles, strongest first: the first that a person holds is theirs.
+_COURSE_ROLES: tuple[tuple[str, Role], ...] = (
+    (_MEMBERSHIP + "Instructor", Role.TEACHER),
+    (TEACHING_ASSISTANT, Role.TEACHER),
+    (_MEMBERSHIP + "Administrator", Role.ADMINISTRATOR),
+    (_MEMBERSHIP + "ContentDeveloper", Role.DESIGNER),
+    (_MEMBERSHIP + "Learner", Role.STUDENT),
+    (_MEMBERSHIP + "Mentor", Role.OBSERVER),
+)
+# What a person is elsewhere counts only where no course role came.
+_OTHER_ROLES: tuple[tuple[str, Role], ...] = (
+    (_INSTITUTION + "Administrator", Role.ADMINISTRATOR),
+    (_SYSTEM + "Administrator", Role.ADMINISTRATOR),
+    (_SYSTEM + "SysAdmin", Role.ADMINISTRATOR),
+    (_INSTITUTION + "Instructor", Role.TEACHER),
+    (_INSTITUTION + "Faculty", Role.TEACHER),
+    (_INSTITUTION + "Student", Role.STUDENT),
+    (_INSTITUTION + "Learner", Role.STUDENT),
+    (_INSTITUTION + "Observer", Role.OBSERVER),
+    (_INSTITUTION + "Mentor", Role.OBSERVER),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CourseRole:
+    """What the roles of one launch come to."""
+
+    role: Role
+    is_teaching_assistant: bool = False
+    is_test: bool = False
+
+
+def course_role(roles: tuple[str, ...]) -> CourseRole | None:
+    """Map the roles claim, full or short form, to a role in the course; None where no role is known."""
+    held = {_full_form(role) for role in roles}
+    role = next((role for uri, role in _COURSE_ROLES + _OTHER_ROLES if uri in held), None)
+    if role is None:
+        return None
+    return CourseRole(role, is_teaching_assistant=TEACHING_ASSISTANT in held, is_test=TEST_USER in held)
+
+
+def _full_form(role: str) -> str:
+    """Write out a membership role's short form (LTI Core 1.3, A.2.3.1), for example ``Learner``."""
+    return role if ":" in role else _MEMBERSHIP + role
