@@ -1,0 +1,54 @@
+"""The form in which a teacher writes an experience."""
+
+from typing import Any
+
+from flask_babel import gettext, lazy_gettext as _l
+from flask_wtf import FlaskForm
+from wtforms import FieldList, StringField, TextAreaField
+
+from app.errors import FieldError, InvalidInputError
+from app.experiences.models import Experience
+from app.experiences.rules import MAX_OBJECTIVES
+
+
+class ExperienceForm(FlaskForm):  # type: ignore[misc]
+    """Keeps what was typed; the rules are those of `app.experiences.rules`, whose errors `show_errors` takes in."""
+
+    title = StringField(_l("Title"))
+    description = TextAreaField(_l("Description"))
+    learning_objectives = FieldList(TextAreaField(_l("Learning objective")), _l("Learning objectives"))
+    facts = TextAreaField(_l("Facts"))
+    pedagogical_guidance = TextAreaField(_l("Pedagogical guidance"))
+    persona_name = StringField(_l("Persona's name"))
+    opening_line = TextAreaField(_l("Opening line"))
+
+    def fields(self) -> dict[str, Any]:
+        """Return what was typed, by field name."""
+        return {name: value for name, value in self.data.items() if name != "csrf_token"}
+
+    def offer_blank_objective(self) -> None:
+        """Have one empty line for a further objective, up to the limit."""
+        entries = self.learning_objectives.entries
+        if len(entries) < MAX_OBJECTIVES and (not entries or entries[-1].data):
+            self.learning_objectives.append_entry("")
+
+    def show_errors(self, error: InvalidInputError) -> None:
+        """Write at each field what is wrong with it."""
+        for name, found in error.errors.items():
+            self[name].errors = [sentence(problem) for problem in found]
+
+
+def form_for(experience: Experience | None = None) -> ExperienceForm:
+    """Return a form filled with what was typed, else with the experience."""
+    form = ExperienceForm(obj=experience)
+    form.offer_blank_objective()
+    return form
+
+
+def sentence(problem: FieldError) -> str:
+    """Say in a sentence what is wrong with a field."""
+    return {
+        "blank": gettext("Please fill this in."),
+        "too_long": gettext("This is too long: at most %(limit)s characters fit.", limit=problem.limit),
+        "too_many": gettext("There are too many: at most %(limit)s fit.", limit=problem.limit),
+    }[problem.type]

@@ -1,0 +1,50 @@
+"""Experiences: what a teacher writes."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, Column, Text
+from sqlmodel import Field, SQLModel
+
+from app.database import UtcDateTime, text_enum, utc_now
+
+
+class WorkflowState(StrEnum):
+    """Canvas's states of an experience. A deleted one is kept and shown to nobody."""
+
+    UNPUBLISHED = "unpublished"
+    PUBLISHED = "published"
+    DELETED = "deleted"
+
+
+class Experience(SQLModel, table=True):
+    """A chat simulation of one course.
+
+    ``persona_name`` and ``opening_line`` are optional: who speaks, and their first words, used word for word.
+    ``started_at`` is when the first student (no trial) began it: from then on it stays published.
+    ``script`` is what the scripted demo persona plays from; only seeded experiences have one.
+    """
+
+    __tablename__ = "experiences"
+
+    id: int | None = Field(default=None, primary_key=True)
+    course_id: int = Field(foreign_key="courses.id", index=True)
+    title: str = Field(max_length=255)
+    description: str = Field(default="", sa_type=Text)
+    facts: str = Field(default="", sa_type=Text)
+    learning_objectives: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    pedagogical_guidance: str = Field(sa_type=Text)
+    persona_name: str = Field(default="", max_length=80)
+    opening_line: str = Field(default="", sa_type=Text)
+    workflow_state: WorkflowState = Field(default=WorkflowState.UNPUBLISHED, sa_type=text_enum(WorkflowState))
+    script: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_by_id: int | None = Field(default=None, foreign_key="users.id")
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+    @property
+    def published(self) -> bool:
+        """True where students see it."""
+        return self.workflow_state is WorkflowState.PUBLISHED

@@ -1,0 +1,115 @@
+"""What may be done with experiences. Every query goes through the identity's course."""
+
+from collections.abc import Sequence
+
+from flask_babel import gettext, lazy_gettext as _l
+from sqlmodel import Session, col, select
+
+from app.database import utc_now
+from app.errors import ConflictError, ForbiddenError, NotFoundError
+from app.experiences.models import Experience, WorkflowState
+from app.experiences.rules import MAX_TITLE, ExperienceFields
+from app.identity import Identity, Right
+
+
+class AlreadyStartedError(ConflictError):
+    """Unpublishing what a student has begun."""
+
+    code = "already_started"
+    title = _l("This experience cannot be unpublished")
+    message = _l("A student has already started this experience, so it stays published.")
+
+
+def list_experiences(session: Session, identity: Identity) -> Sequence[Experience]:
+    """List the course's experiences, newest first: all but the deleted for those who write, published for others."""
+    query = select(Experience).where(
+        Experience.course_id == identity.course.id, Experience.workflow_state != WorkflowState.DELETED
+    )
+    if not identity.may(Right.WRITE_EXPERIENCES):
+        query = query.where(Experience.workflow_state == WorkflowState.PUBLISHED)
+    return session.exec(query.order_by(col(Experience.id).desc())).all()
+
+
+def get_experience(session: Session, identity: Identity, experience_id: int) -> Experience:
+    """Load one of the course's experiences.
+
+    Raises `NotFoundError` where it is deleted or another course's, `ForbiddenError` where it is not published and the
+    role may see published ones only.
+    """
+    experience = session.exec(
+        select(Experience).where(
+            Experience.id == experience_id,
+            Experience.course_id == identity.course.id,
+            Experience.workflow_state != WorkflowState.DELETED,
+        )
+    ).first()
+    if experience is None:
+        raise NotFoundError(log=f"experience {experience_id}")
+    if not experience.published and not identity.may(Right.WRITE_EXPERIENCES):
+        raise ForbiddenError(gettext("This experience is not published."), log="unpublished")
+    return experience
+
+
+def create_experience(session: Session, identity: Identity, fields: ExperienceFields) -> Experience:
+    """Write a new, unpublished experience."""
+    identity.require(Right.WRITE_EXPERIENCES)
+    experience = Experience(
+        course_id=identity.course.id, created_by_id=identity.user.id, **fields.as_columns()
+    )
+    session.add(experience)
+    session.flush()
+    return experience
+
+
+def update_experience(
+    session: Session, identity: Identity, experience_id: int, fields: ExperienceFields
+) -> Experience:
+    """Change an experience. Conversations under way keep it as it was when they began."""
+    experience = _writable(session, identity, experience_id)
+    for name, value in fields.as_columns().items():
+        setattr(experience, name, value)
+    experience.updated_at = utc_now()
+    return experience
+
+
+def publish(session: Session, identity: Identity, experience_id: int) -> Experience:
+    """Let students see an experience."""
+    return _set_state(_writable(session, identity, experience_id), WorkflowState.PUBLISHED)
+
+
+def unpublish(session: Session, identity: Identity, experience_id: int) -> Experience:
+    """Hide an experience from students. Raises `AlreadyStartedError` once a student has begun it."""
+    experience = _writable(session, identity, experience_id)
+    if experience.published and experience.started_at is not None:
+        raise AlreadyStartedError(log=f"experience {experience_id}")
+    return _set_state(experience, WorkflowState.UNPUBLISHED)
+
+
+def delete_experience(session: Session, identity: Identity, experience_id: int) -> Experience:
+    """Delete an experience for everyone in the course; its conversations are kept in the database."""
+    return _set_state(_writable(session, identity, experience_id), WorkflowState.DELETED)
+
+
+def duplicate_experience(session: Session, identity: Identity, experience_id: int) -> Experience:
+    """Make an unpublished copy in the same course."""
+    original = _writable(session, identity, experience_id)
+    title = gettext("%(title)s (copy)", title=original.title)
+    if len(title) > MAX_TITLE:
+        title = original.title
+    copied = original.model_dump(exclude={"id", "created_at", "updated_at", "started_at"})
+    copied |= {"title": title, "workflow_state": WorkflowState.UNPUBLISHED, "created_by_id": identity.user.id}
+    copy = Experience(**copied)
+    session.add(copy)
+    session.flush()
+    return copy
+
+
+def _writable(session: Session, identity: Identity, experience_id: int) -> Experience:
+    identity.require(Right.WRITE_EXPERIENCES)
+    return get_experience(session, identity, experience_id)
+
+
+def _set_state(experience: Experience, state: WorkflowState) -> Experience:
+    experience.workflow_state = state
+    experience.updated_at = utc_now()
+    return experience
