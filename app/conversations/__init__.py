@@ -1,0 +1,1 @@
+"""The chat runner: conversations, turns, prompts and streaming."""

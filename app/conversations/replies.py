@@ -1,0 +1,199 @@
+"""Writing replies in the background, so that a reader who leaves stops nothing and one who returns sees it grow.
+
+A reply is written by one thread of one process. A keeper thread saves what there is of every reply under way and
+renews their leases; a process that dies stops renewing, and its replies can then be tried again.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import update
+from sqlmodel import col
+
+from app.conversations.models import Conversation, Message, MessageState
+from app.conversations.prompt import build_request
+from app.conversations.service import LEASE, abandoned, messages_of
+from app.database import Database, utc_now
+from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, ModelErrorCode
+
+logger = logging.getLogger(__name__)
+SAVE_EVERY = 1.0
+COALESCE = 0.04
+POLL_EVERY = 0.4
+HEARTBEAT_EVERY = 10.0
+
+
+@dataclass
+class LiveReply:
+    """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows."""
+
+    reply_id: int
+    attempt: int
+    text: str = ""
+    done: bool = False
+    started: float = field(default_factory=time.monotonic)
+    first_token_ms: int | None = None
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def append(self, piece: str) -> None:
+        """Take in the next piece."""
+        with self.changed:
+            if self.first_token_ms is None:
+                self.first_token_ms = self.elapsed_ms()
+            self.text += piece
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """Tell readers that the rest is in the database."""
+        with self.changed:
+            self.done = True
+            self.changed.notify_all()
+
+    def elapsed_ms(self) -> int:
+        """Return the milliseconds since the model was asked."""
+        return round((time.monotonic() - self.started) * 1000)
+
+
+class Replies:
+    """The replies that this process writes."""
+
+    def __init__(self, database: Database, model: ModelAdapter, max_tokens: int) -> None:
+        self._database, self._model, self._max_tokens = database, model, max_tokens
+        self._live: dict[int, LiveReply] = {}
+        self._lock = threading.Lock()
+        self._keeper: threading.Thread | None = None
+
+    def begin(self, reply: Message) -> None:
+        """Have a reply written, by a thread of its own. No database session may hold the reply's row locked."""
+        live = LiveReply(reply_id=reply.id or 0, attempt=reply.attempts)
+        with self._lock:
+            self._live[live.reply_id] = live
+            if self._keeper is None or not self._keeper.is_alive():
+                self._keeper = threading.Thread(target=self._keep, name="reply-keeper", daemon=True)
+                self._keeper.start()
+        threading.Thread(target=self._write, args=(live,), name=f"reply-{live.reply_id}", daemon=True).start()
+
+    def follow(self, reply_id: int) -> Iterator[str | None]:
+        """Yield the text of a reply as it grows, in pieces, until it is settled; None as a sign of life meanwhile.
+
+        A reply that another process writes is read from the database.
+        """
+        with self._lock:
+            live = self._live.get(reply_id)
+        yield from _follow_live(live) if live else self._follow_stored(reply_id)
+
+    def _write(self, live: LiveReply) -> None:
+        try:
+            self._settle(live, self._generate(live))
+        except ModelError as error:
+            logger.warning("reply %s failed: %s", live.reply_id, error)
+            self._settle(live, {"state": MessageState.FAILED, "error_code": error.code})
+        except Exception:
+            logger.exception("reply %s failed", live.reply_id)
+            self._settle(live, {"state": MessageState.FAILED, "error_code": "internal_error"})
+        finally:
+            with self._lock:
+                self._live.pop(live.reply_id, None)
+            live.close()
+
+    def _generate(self, live: LiveReply) -> dict[str, Any]:
+        completion: Completion | None = None
+        for piece in self._model.stream(self._request(live.reply_id)):
+            if isinstance(piece, Completion):
+                completion = piece
+            else:
+                live.append(piece)
+        if completion is None or not live.text.strip():
+            raise ModelError(ModelErrorCode.BAD_ANSWER, "an empty reply")
+        return {
+            "state": MessageState.COMPLETE,
+            "text": live.text.strip(),
+            "model": completion.model,
+            "prompt_tokens": completion.prompt_tokens,
+            "completion_tokens": completion.completion_tokens,
+            "truncated": completion.truncated,
+        }
+
+    def _request(self, reply_id: int) -> ChatRequest:
+        with self._database.transaction() as session:
+            reply = session.get_one(Message, reply_id)
+            conversation = session.get_one(Conversation, reply.conversation_id)
+            said = [message for message in messages_of(session, conversation) if (message.id or 0) < reply_id]
+        return build_request(conversation, said, self._model.context_tokens, self._max_tokens)
+
+    def _settle(self, live: LiveReply, result: dict[str, Any]) -> None:
+        """Write the end of a reply, unless it has been taken over by a later attempt."""
+        times = {"latency_ms": live.elapsed_ms(), "first_token_ms": live.first_token_ms}
+        with self._database.transaction() as session:
+            session.execute(
+                update(Message).where(_is_ours(live)).values(**result, **times, lease_until=None)
+            )
+
+    def _keep(self) -> None:
+        while True:
+            time.sleep(SAVE_EVERY)
+            with self._lock:
+                live = list(self._live.values())
+                if not live:
+                    self._keeper = None
+                    return
+            try:
+                self._save(live)
+            except Exception:
+                logger.exception("saving %s replies under way failed", len(live))
+
+    def _save(self, under_way: list[LiveReply]) -> None:
+        lease_until = utc_now() + LEASE
+        with self._database.transaction() as session:
+            for live in under_way:
+                session.execute(
+                    update(Message).where(_is_ours(live)).values(text=live.text, lease_until=lease_until)
+                )
+
+    def _follow_stored(self, reply_id: int) -> Iterator[str | None]:
+        sent, quiet_since = 0, time.monotonic()
+        while True:
+            with self._database.transaction() as session:
+                session.execute(
+                    update(Message)
+                    .where(col(Message.id) == reply_id, abandoned())
+                    .values(state=MessageState.INTERRUPTED, lease_until=None)
+                )
+                reply = session.get_one(Message, reply_id)
+            if reply.state is not MessageState.GENERATING:
+                return
+            if len(reply.text) > sent:
+                yield reply.text[sent:]
+                sent, quiet_since = len(reply.text), time.monotonic()
+            elif time.monotonic() - quiet_since > HEARTBEAT_EVERY:
+                yield None
+                quiet_since = time.monotonic()
+            time.sleep(POLL_EVERY)
+
+
+def _follow_live(live: LiveReply) -> Iterator[str | None]:
+    sent = 0
+    while True:
+        with live.changed:
+            live.changed.wait_for(lambda: live.done or len(live.text) > sent, timeout=HEARTBEAT_EVERY)
+            text, done = live.text, live.done
+        if len(text) > sent:
+            yield text[sent:]
+            sent = len(text)
+        elif not done:
+            yield None
+        if done:
+            return
+        time.sleep(COALESCE)  # tokens that come meanwhile go out together
+
+
+def _is_ours(live: LiveReply) -> Any:
+    return (
+        (col(Message.id) == live.reply_id)
+        & (col(Message.attempts) == live.attempt)
+        & (col(Message.state) == MessageState.GENERATING)
+    )

@@ -1,0 +1,350 @@
+"""Starting, resuming and ending conversations, and the short transactions of a turn.
+
+Every query goes through the identity: another person's conversation is not there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import ColumnElement, func, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from app.conversations.models import Conversation, ConversationState, Message, MessageState
+from app.conversations.prompt import PROMPT_VERSION, pin
+from app.database import utc_now
+from app.errors import AppError, ConflictError, NotFoundError
+from app.experiences.models import Experience, WorkflowState
+from app.experiences.service import get_experience
+from app.identity import Identity, Right
+from app.llm.interface import Speaker
+from app.text import clean_text
+
+MAX_MESSAGE = 4_000
+MAX_CLIENT_KEY = 64
+LEASE = timedelta(seconds=20)
+
+
+class MessageMissingError(AppError):
+    """Nothing was written."""
+
+    status, code = 400, "message_missing"
+    title = _l("There is no message")
+    message = _l("Write something first.")
+
+
+class MessageTooLongError(AppError):
+    """More than a message may hold; the model is not called."""
+
+    status, code = 422, "message_too_long"
+    title = _l("The message is too long")
+    message = _l("At most 4,000 characters fit into one message. Please shorten it.")
+
+
+class ConversationEndedError(ConflictError):
+    """Writing into a conversation that is over."""
+
+    code = "conversation_ended"
+    message = _l("This conversation has ended. Start again to go on.")
+
+
+class TurnInProgressError(ConflictError):
+    """Writing while a reply is on its way."""
+
+    code = "turn_in_progress"
+    retryable = True
+    message = _l("A reply is still on its way. Wait for it, then send again.")
+
+
+class NothingToRetryError(ConflictError):
+    """Asking again for a reply that did not fail."""
+
+    code = "nothing_to_retry"
+    message = _l("This reply did not fail, or the conversation has moved on. Reload the page.")
+
+
+class Status(StrEnum):
+    """Where a student stands with an experience, in Canvas's words."""
+
+    NOT_STARTED = "not_started"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A student's message and the reply to it. ``to_write`` is True for the one caller who is to have it written."""
+
+    message: Message
+    reply: Message
+    to_write: bool
+
+
+def list_with_status(session: Session, identity: Identity) -> list[tuple[Experience, Status]]:
+    """List the course's published experiences with the person's own status, newest first."""
+    identity.require(Right.SEE_PUBLISHED)
+    latest = _latest_own(identity).subquery()
+    rows = session.exec(
+        select(Experience, Conversation.workflow_state)
+        .outerjoin(latest, latest.c.experience_id == Experience.id)
+        .outerjoin(Conversation, col(Conversation.id) == latest.c.id)
+        .where(
+            Experience.course_id == identity.course.id,
+            Experience.workflow_state == WorkflowState.PUBLISHED,
+        )
+        .order_by(col(Experience.id).desc())
+    )
+    return [(experience, status_of(state)) for experience, state in rows]
+
+
+def status_of(state: ConversationState | None) -> Status:
+    """Translate the state of a person's latest conversation."""
+    if state is None:
+        return Status.NOT_STARTED
+    return Status.COMPLETED if state is ConversationState.COMPLETED else Status.IN_PROGRESS
+
+
+def latest_conversation(session: Session, identity: Identity, experience: Experience) -> Conversation | None:
+    """Find the person's latest conversation about an experience, trials apart from real ones."""
+    latest = _latest_own(identity).where(col(Conversation.experience_id) == experience.id).subquery()
+    return session.exec(select(Conversation).join(latest, latest.c.id == Conversation.id)).first()
+
+
+def conversation_for(session: Session, identity: Identity, conversation_id: int) -> Conversation:
+    """Load one of the person's own conversations in this course. Raises `NotFoundError` for any other."""
+    found = session.exec(
+        select(Conversation)
+        .join(Experience, col(Experience.id) == Conversation.experience_id)
+        .where(
+            Conversation.id == conversation_id,
+            Conversation.user_id == identity.user.id,
+            Experience.course_id == identity.course.id,
+            Experience.workflow_state != WorkflowState.DELETED,
+        )
+    ).first()
+    if found is None:
+        raise NotFoundError(log=f"conversation {conversation_id}")
+    return found
+
+
+def messages_of(session: Session, conversation: Conversation) -> Sequence[Message]:
+    """Load a conversation's messages, oldest first."""
+    return session.exec(
+        select(Message).where(Message.conversation_id == conversation.id).order_by(col(Message.id))
+    ).all()
+
+
+def start_conversation(
+    session: Session, identity: Identity, experience_id: int, *, instead_of: int
+) -> Conversation:
+    """Begin a conversation, ending the active one that the person sees (``instead_of``, its id, or 0 for none).
+
+    A repeated start finds the conversation that the first one made.
+    """
+    identity.require(Right.TRY_EXPERIENCES if identity.may(Right.TRY_EXPERIENCES) else Right.CONVERSE)
+    experience = get_experience(session, identity, experience_id)
+    current = latest_conversation(session, identity, experience)
+    if current is not None and current.active and current.id != instead_of:
+        return current
+    if current is not None and current.active:
+        _end(current, ConversationState.ENDED)
+        session.flush()
+    try:
+        with session.begin_nested():
+            return _add_conversation(session, identity, experience)
+    except IntegrityError:  # another worker was first
+        started = latest_conversation(session, identity, experience)
+        if started is None:
+            raise
+        return started
+
+
+def finish_conversation(session: Session, conversation: Conversation) -> None:
+    """Let the person hand the conversation in: completed. One without a word of theirs is only ended."""
+    if not conversation.active:
+        return
+    spoken = session.exec(
+        select(Message.id).where(
+            Message.conversation_id == conversation.id, Message.speaker == Speaker.STUDENT
+        )
+    ).first()
+    _end(conversation, ConversationState.COMPLETED if spoken else ConversationState.ENDED)
+
+
+def send_message(session: Session, conversation: Conversation, text: str, client_key: str) -> Turn:
+    """Store what the student wrote and an empty reply to it, before any model is called.
+
+    The same ``client_key`` sent again returns the same turn. Raises an `AppError`.
+    """
+    if repeated := _turn_by_key(session, conversation, client_key):
+        return repeated
+    text = _checked(text)
+    if not conversation.active:
+        raise ConversationEndedError(log=f"conversation {conversation.id}")
+    interrupt_abandoned(session, conversation)
+    try:
+        with session.begin_nested():
+            return _add_turn(session, conversation, text, client_key)
+    except IntegrityError as error:  # a repeated send, or another turn in flight
+        if repeated := _turn_by_key(session, conversation, client_key):
+            return repeated
+        raise TurnInProgressError(log=f"conversation {conversation.id}") from error
+
+
+def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> Message:
+    """Set a failed or interrupted reply to be written again; it must be the last message. Raises an `AppError`."""
+    if not conversation.active:
+        raise ConversationEndedError(log=f"conversation {conversation.id}")
+    interrupt_abandoned(session, conversation)
+    newest = select(func.max(Message.id)).where(Message.conversation_id == conversation.id).scalar_subquery()
+    try:
+        with session.begin_nested():
+            reply = session.scalars(
+                update(Message)
+                .where(
+                    col(Message.id) == reply_id,
+                    col(Message.id) == newest,
+                    col(Message.conversation_id) == conversation.id,
+                    col(Message.state).in_([MessageState.FAILED, MessageState.INTERRUPTED]),
+                )
+                .values(
+                    state=MessageState.GENERATING,
+                    text="",
+                    error_code=None,
+                    attempts=Message.attempts + 1,
+                    lease_until=utc_now() + LEASE,
+                )
+                .returning(Message),
+                execution_options={"populate_existing": True},
+            ).one_or_none()
+    except IntegrityError as error:
+        raise TurnInProgressError(log=f"conversation {conversation.id}") from error
+    if reply is None:
+        raise NothingToRetryError(log=f"reply {reply_id}")
+    return reply
+
+
+def reply_for(session: Session, conversation: Conversation, reply_id: int) -> Message:
+    """Load one of the conversation's replies. Raises `NotFoundError`."""
+    reply = session.exec(
+        select(Message).where(
+            Message.id == reply_id,
+            Message.conversation_id == conversation.id,
+            Message.speaker == Speaker.PERSONA,
+        )
+    ).first()
+    if reply is None:
+        raise NotFoundError(log=f"reply {reply_id}")
+    return reply
+
+
+def interrupt_abandoned(session: Session, conversation: Conversation) -> None:
+    """Mark a reply whose writer is gone (its lease ran out) as interrupted, so that it can be tried again."""
+    session.execute(
+        update(Message)
+        .where(col(Message.conversation_id) == conversation.id, abandoned())
+        .values(state=MessageState.INTERRUPTED, lease_until=None)
+    )
+
+
+def abandoned() -> ColumnElement[bool]:
+    """Return the condition that holds for replies whose writer is gone."""
+    return (col(Message.state) == MessageState.GENERATING) & (col(Message.lease_until) < utc_now())
+
+
+def _latest_own(identity: Identity):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a Select of two columns
+    return (
+        select(func.max(Conversation.id).label("id"), Conversation.experience_id)
+        .where(
+            Conversation.user_id == identity.user.id,
+            Conversation.is_preview == identity.converses_as_preview,
+            Conversation.workflow_state != ConversationState.ENDED,
+        )
+        .group_by(col(Conversation.experience_id))
+    )
+
+
+def _add_conversation(session: Session, identity: Identity, experience: Experience) -> Conversation:
+    conversation = Conversation(
+        experience_id=experience.id,
+        user_id=identity.user.id,
+        is_preview=identity.converses_as_preview,
+        scenario=pin(experience),
+        prompt_version=PROMPT_VERSION,
+    )
+    session.add(conversation)
+    session.flush()
+    session.add(_opening(conversation, experience.opening_line))
+    if not conversation.is_preview and experience.started_at is None:
+        experience.started_at = utc_now()
+    session.flush()
+    return conversation
+
+
+def _opening(conversation: Conversation, opening_line: str) -> Message:
+    """Return the persona's first message: as written in the experience, otherwise for the model to write."""
+    if opening_line:
+        return Message(
+            conversation_id=conversation.id or 0, speaker=Speaker.PERSONA, text=opening_line
+        )
+    return _empty_reply(conversation)
+
+
+def _empty_reply(conversation: Conversation) -> Message:
+    return Message(
+        conversation_id=conversation.id or 0,
+        speaker=Speaker.PERSONA,
+        state=MessageState.GENERATING,
+        attempts=1,
+        lease_until=utc_now() + LEASE,
+    )
+
+
+def _add_turn(session: Session, conversation: Conversation, text: str, client_key: str) -> Turn:
+    message = Message(
+        conversation_id=conversation.id or 0, speaker=Speaker.STUDENT, text=text, client_key=client_key
+    )
+    session.add(message)
+    session.flush()
+    reply = _empty_reply(conversation)
+    session.add(reply)
+    conversation.updated_at = utc_now()
+    session.flush()
+    return Turn(message, reply, to_write=True)
+
+
+def _turn_by_key(session: Session, conversation: Conversation, client_key: str) -> Turn | None:
+    message = session.exec(
+        select(Message).where(
+            Message.conversation_id == conversation.id, Message.client_key == client_key
+        )
+    ).first()
+    if message is None:
+        return None
+    reply = session.exec(
+        select(Message)
+        .where(
+            Message.conversation_id == conversation.id,
+            Message.speaker == Speaker.PERSONA,
+            col(Message.id) > message.id,
+        )
+        .order_by(col(Message.id))
+    ).first()
+    return Turn(message, reply, to_write=False) if reply else None
+
+
+def _checked(text: str) -> str:
+    text = clean_text(text)
+    if not text:
+        raise MessageMissingError
+    if len(text) > MAX_MESSAGE:
+        raise MessageTooLongError(log=f"{len(text)} characters")
+    return text
+
+
+def _end(conversation: Conversation, state: ConversationState) -> None:
+    conversation.workflow_state = state
+    conversation.ended_at = conversation.updated_at = utc_now()

@@ -1,0 +1,176 @@
+"""The student's shelf, and the page on which a conversation is held."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+from uuid import uuid4
+
+import orjson
+from flask import (
+    Response,
+    current_app,
+    redirect,
+    render_template,
+    request,
+    stream_with_context,
+    url_for,
+)
+from flask_babel import lazy_gettext as _l
+from werkzeug.wrappers import Response as BaseResponse
+
+from app.conversations import service
+from app.conversations.models import Conversation, Message, MessageState
+from app.conversations.replies import Replies
+from app.database import database, release_request_session, request_session
+from app.errors import wants_json
+from app.experiences.service import get_experience
+from app.identity import Right
+from app.llm.interface import ModelAdapter, ModelErrorCode
+from app.lti.sessions import current_identity, launch_blueprint
+from app.markdown import render_markdown
+
+blueprint = launch_blueprint("conversations", __name__)
+
+_FAILURES = {
+    ModelErrorCode.BUSY: _l("The AI has too much to do just now. Your message is saved; try again in a moment."),
+    ModelErrorCode.TIMEOUT: _l("The AI took too long to answer. Your message is saved; try again."),
+    ModelErrorCode.REFUSED: _l(
+        "The AI is not set up correctly. Your message is saved; please tell your teacher, and try again later."
+    ),
+}
+_FAILED = _l("The AI did not answer. Your message is saved; try again.")
+_INTERRUPTED = _l("The reply was interrupted. Your message is saved; try again.")
+
+
+@blueprint.get("/shelf")
+def shelf() -> str:
+    """The published experiences with the person's own status."""
+    identity = current_identity()
+    listed = service.list_with_status(request_session(), identity)
+    return render_template("conversations/shelf.html", listed=listed, may_converse=identity.may(Right.CONVERSE))
+
+
+@blueprint.get("/experiences/<int:experience_id>/conversation")
+def show(experience_id: int) -> str:
+    """The person's latest conversation about an experience, or the page to start one."""
+    identity, session = current_identity(), request_session()
+    experience = get_experience(session, identity, experience_id)
+    conversation = service.latest_conversation(session, identity, experience)
+    messages = service.messages_of(session, conversation) if conversation else []
+    return render_template(
+        "conversations/show.html",
+        experience=experience,
+        conversation=conversation,
+        scenario=conversation.scenario if conversation else None,
+        messages=messages,
+        failure=failure_sentence,
+        model=cast(ModelAdapter, current_app.extensions["model"]).status(),
+        max_message=service.MAX_MESSAGE,
+        client_key=uuid4().hex,
+        may_converse=identity.may(Right.CONVERSE) or identity.may(Right.TRY_EXPERIENCES),
+        may_write=identity.may(Right.WRITE_EXPERIENCES),
+        is_preview=identity.converses_as_preview,
+    )
+
+
+@blueprint.post("/experiences/<int:experience_id>/conversations")
+def start(experience_id: int) -> BaseResponse:
+    """Start, or start again; the old conversation is kept and ended."""
+    session = request_session()
+    seen = request.form.get("instead_of", 0, type=int)
+    conversation = service.start_conversation(session, current_identity(), experience_id, instead_of=seen)
+    opening = service.messages_of(session, conversation)[0]
+    release_request_session()
+    if opening.state is MessageState.GENERATING:
+        _replies().begin(opening)
+    return redirect(url_for(".show", experience_id=experience_id), 303)
+
+
+@blueprint.post("/conversations/<int:conversation_id>/messages")
+def send(conversation_id: int) -> BaseResponse:
+    """Send a message; the reply comes as server-sent events, or without JavaScript as a page once it is there."""
+    session = request_session()
+    conversation = service.conversation_for(session, current_identity(), conversation_id)
+    turn = service.send_message(
+        session,
+        conversation,
+        request.form.get("message", ""),
+        request.form.get("client_key", "")[: service.MAX_CLIENT_KEY] or uuid4().hex,
+    )
+    release_request_session()
+    if turn.to_write:
+        _replies().begin(turn.reply)
+    return _answer_with(conversation, turn.reply)
+
+
+@blueprint.post("/conversations/<int:conversation_id>/messages/<int:reply_id>/retry")
+def retry(conversation_id: int, reply_id: int) -> BaseResponse:
+    """Have a failed reply written again."""
+    session = request_session()
+    conversation = service.conversation_for(session, current_identity(), conversation_id)
+    reply = service.retry_reply(session, conversation, reply_id)
+    release_request_session()
+    _replies().begin(reply)
+    return _answer_with(conversation, reply)
+
+
+@blueprint.get("/conversations/<int:conversation_id>/messages/<int:reply_id>/events")
+def events(conversation_id: int, reply_id: int) -> BaseResponse:
+    """Go on reading a reply that is being written."""
+    session = request_session()
+    conversation = service.conversation_for(session, current_identity(), conversation_id)
+    reply = service.reply_for(session, conversation, reply_id)
+    release_request_session()
+    return _event_stream(reply.id or 0)
+
+
+@blueprint.post("/conversations/<int:conversation_id>/finish")
+def finish(conversation_id: int) -> BaseResponse:
+    """Hand the conversation in."""
+    session = request_session()
+    conversation = service.conversation_for(session, current_identity(), conversation_id)
+    service.finish_conversation(session, conversation)
+    return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
+
+
+def failure_sentence(reply: Message) -> str:
+    """Say to a student why a reply is missing, never in the upstream's words."""
+    if reply.state is MessageState.INTERRUPTED:
+        return str(_INTERRUPTED)
+    return str(_FAILURES.get(cast(ModelErrorCode, reply.error_code), _FAILED))
+
+
+def _replies() -> Replies:
+    return cast(Replies, current_app.extensions["replies"])
+
+
+def _answer_with(conversation: Conversation, reply: Message) -> BaseResponse:
+    if wants_json():
+        return _event_stream(reply.id or 0)
+    for _ in _replies().follow(reply.id or 0):
+        pass
+    return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
+
+
+def _event_stream(reply_id: int) -> Response:
+    stream = stream_with_context(_events(reply_id))
+    return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+def _events(reply_id: int) -> Iterator[bytes]:
+    """Yield ``reply`` (its id), ``text`` (a further piece) and at last ``done`` (the stored reply)."""
+    yield _event("reply", {"id": reply_id})
+    for piece in _replies().follow(reply_id):
+        yield b": still there\n\n" if piece is None else _event("text", {"text": piece})
+    with database().transaction() as session:
+        reply = session.get_one(Message, reply_id)
+    yield _event("done", _as_event(reply))
+
+
+def _as_event(reply: Message) -> dict[str, Any]:
+    if reply.state is MessageState.COMPLETE:
+        return {"id": reply.id, "state": reply.state, "html": str(render_markdown(reply.text))}
+    return {"id": reply.id, "state": reply.state, "message": failure_sentence(reply)}
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), orjson.dumps(data))
