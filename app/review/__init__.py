@@ -1,0 +1,1 @@
+"""The teacher's desk: who is where, and what was said."""

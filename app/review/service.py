@@ -1,0 +1,146 @@
+"""The class of an experience and its transcripts. Trials and Canvas's student view are in none of it."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from app.conversations.models import Conversation, ConversationState, Message
+from app.conversations.prompt import Scenario
+from app.conversations.service import Status, messages_of, status_of
+from app.courses.models import Enrollment, Role, User
+from app.errors import NotFoundError
+from app.experiences.models import Experience, WorkflowState
+from app.identity import Identity, Right
+from app.llm.interface import Speaker
+
+
+@dataclass(frozen=True, slots=True)
+class StudentRow:
+    """A student of the course and where they stand: the latest conversation and how many messages they wrote in it."""
+
+    user: User
+    status: Status
+    conversation: Conversation | None
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A conversation as a teacher reads it, with the experience as it was when it began."""
+
+    experience: Experience
+    conversation: Conversation
+    student: User
+    scenario: Scenario
+    messages: Sequence[Message]
+
+
+def class_of(session: Session, identity: Identity, experience: Experience) -> list[StudentRow]:
+    """List every student known in the course with their latest conversation, by name. One query."""
+    identity.require(Right.READ_TRANSCRIPTS)
+    latest = _latest_conversations(experience).subquery()
+    written = (
+        select(Message.conversation_id, func.count().label("messages"))
+        .where(Message.speaker == Speaker.STUDENT)
+        .join(latest, latest.c.id == Message.conversation_id)
+        .group_by(col(Message.conversation_id))
+        .subquery()
+    )
+    rows = session.exec(
+        select(User, Conversation, func.coalesce(written.c.messages, 0))
+        .join(Enrollment, col(Enrollment.user_id) == User.id)
+        .outerjoin(latest, latest.c.user_id == User.id)
+        .outerjoin(Conversation, col(Conversation.id) == latest.c.id)
+        .outerjoin(written, written.c.conversation_id == Conversation.id)
+        .where(
+            Enrollment.course_id == identity.course.id,
+            Enrollment.role == Role.STUDENT,
+            col(Enrollment.is_test).is_(False),
+        )
+        .order_by(func.lower(User.name), col(User.id))
+    )
+    return [
+        StudentRow(user, status_of(conversation.workflow_state if conversation else None), conversation, count)
+        for user, conversation, count in rows
+    ]
+
+
+def count_by_status(rows: Sequence[StudentRow]) -> dict[Status, int]:
+    """Count the students of each status."""
+    return {status: sum(row.status is status for row in rows) for status in Status}
+
+
+def transcript(session: Session, identity: Identity, conversation_id: int) -> Transcript:
+    """Load one student's conversation of the course. Raises `NotFoundError` for a trial or another course's."""
+    identity.require(Right.READ_TRANSCRIPTS)
+    found = session.exec(_readable(identity).where(Conversation.id == conversation_id)).first()
+    if found is None:
+        raise NotFoundError(log=f"conversation {conversation_id}")
+    conversation, experience, student = found
+    return _as_transcript(conversation, experience, student, messages_of(session, conversation))
+
+
+def latest_transcripts(session: Session, identity: Identity, experience: Experience) -> list[Transcript]:
+    """Load every student's latest conversation about an experience, by name, to print. Two queries."""
+    identity.require(Right.READ_TRANSCRIPTS)
+    latest = _latest_conversations(experience).subquery()
+    found = session.exec(
+        _readable(identity).join(latest, latest.c.id == Conversation.id).order_by(func.lower(User.name))
+    ).all()
+    said: dict[int, list[Message]] = defaultdict(list)
+    for message in session.exec(
+        select(Message).join(latest, latest.c.id == Message.conversation_id).order_by(col(Message.id))
+    ):
+        said[message.conversation_id].append(message)
+    return [
+        _as_transcript(conversation, experience, student, said[conversation.id or 0])
+        for conversation, experience, student in found
+    ]
+
+
+def attempts_of(session: Session, read: Transcript) -> Sequence[Conversation]:
+    """List all of the student's conversations about the experience, oldest first."""
+    return session.exec(
+        select(Conversation)
+        .where(
+            Conversation.experience_id == read.experience.id,
+            Conversation.user_id == read.student.id,
+            col(Conversation.is_preview).is_(False),
+        )
+        .order_by(col(Conversation.id))
+    ).all()
+
+
+def _latest_conversations(experience: Experience):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a Select of two columns
+    return (
+        select(func.max(Conversation.id).label("id"), Conversation.user_id)
+        .where(
+            Conversation.experience_id == experience.id,
+            col(Conversation.is_preview).is_(False),
+            Conversation.workflow_state != ConversationState.ENDED,
+        )
+        .group_by(col(Conversation.user_id))
+    )
+
+
+def _readable(identity: Identity):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a Select of three tables
+    return (
+        select(Conversation, Experience, User)
+        .join(Experience, col(Experience.id) == Conversation.experience_id)
+        .join(User, col(User.id) == Conversation.user_id)
+        .where(
+            Experience.course_id == identity.course.id,
+            Experience.workflow_state != WorkflowState.DELETED,
+            col(Conversation.is_preview).is_(False),
+        )
+    )
+
+
+def _as_transcript(
+    conversation: Conversation, experience: Experience, student: User, messages: Sequence[Message]
+) -> Transcript:
+    scenario = Scenario.model_validate(conversation.scenario)
+    return Transcript(experience, conversation, student, scenario, messages)
