@@ -1,0 +1,145 @@
+"""The command `ai-experiences`."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+from flask import Flask, current_app
+from flask.cli import FlaskGroup
+
+from app import create_app
+from app.database import database
+from app.lti.keys import KeyRing
+from app.lti.models import PlatformSource
+from app.lti.platforms import (
+    PlatformConfigError,
+    PlatformEntry,
+    list_platforms,
+    remove_platform,
+    save_platform,
+    sync_tool_config,
+)
+from app.settings import Settings, SettingsError, load_settings
+
+WORKERS = 2
+# Longer than a reply may take, so that a deploy lets replies under way finish.
+GRACEFUL_SECONDS = 30
+
+
+def _create_app() -> Flask:
+    try:
+        return create_app()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
+
+
+cli = FlaskGroup(
+    name="ai-experiences",
+    create_app=_create_app,
+    add_default_commands=False,
+    help="AI Experiences: chat simulations for Canvas, an LTI 1.3 tool.",
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli.main(prog_name="ai-experiences")
+
+
+def prepare() -> None:
+    """Bring the running application's tables, platforms and keys up to date."""
+    settings: Settings = current_app.config["SETTINGS"]
+    database().upgrade()
+    KeyRing(settings.keys_dir).public_key_set()
+    try:
+        with database().transaction() as session:
+            sync_tool_config(session, settings.tool_config)
+    except PlatformConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, help="Port to listen on.")
+@click.option("--workers", default=WORKERS, show_default=True, help="Worker processes.")
+def serve(host: str, port: int, workers: int) -> None:
+    """Migrate, then serve the tool."""
+    prepare()
+    sys.stdout.flush()
+    # gevent must patch the standard library before the application is imported: a fresh process does.
+    os.execv(sys.executable, gunicorn_command(host, port, workers))
+
+
+def gunicorn_command(host: str, port: int, workers: int) -> list[str]:
+    """Return the command line that serves the tool."""
+    return [
+        *(sys.executable, "-m", "gunicorn", "app:create_app()"),
+        *("--bind", f"{host}:{port}", "--workers", str(workers), "--worker-class", "gevent"),
+        *("--graceful-timeout", str(GRACEFUL_SECONDS), "--log-level", "warning"),
+    ]
+
+
+@cli.group()
+def db() -> None:
+    """The database."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the tables up to date, and the platforms with tool_config.json."""
+    prepare()
+    click.echo("The database is up to date.")
+
+
+@cli.group()
+def platform() -> None:
+    """Platforms that may launch the tool."""
+
+
+@platform.command("add")
+@click.option("--issuer", required=True, help="The platform's issuer, exactly as it sends it.")
+@click.option("--client-id", required=True, help="The client id that the platform gave this tool.")
+@click.option("--deployment-id", "deployment_ids", multiple=True, required=True, help="May be repeated.")
+@click.option("--auth-login-url", required=True, help="The platform's authorization endpoint.")
+@click.option("--auth-token-url", required=True, help="The platform's token endpoint.")
+@click.option("--key-set-url", required=True, help="The platform's public keys.")
+def add_platform(issuer: str, deployment_ids: tuple[str, ...], **fields: str) -> None:
+    """Register a platform, or bring its registration up to date."""
+    try:
+        entry = PlatformEntry(deployment_ids=list(deployment_ids), **fields)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    with database().transaction() as session:
+        save_platform(session, issuer, entry, PlatformSource.COMMAND)
+    click.echo(f"{issuer} may launch the tool.")
+
+
+@platform.command("list")
+def show_platforms() -> None:
+    """List the platforms."""
+    with database().transaction() as session:
+        for found, deployments in list_platforms(session):
+            click.echo(f"{found.issuer}\t{found.client_id}\t{', '.join(deployments) or '-'}\t{found.source}")
+
+
+@platform.command("remove")
+@click.option("--issuer", required=True)
+@click.option("--client-id", required=True)
+def forbid_platform(issuer: str, client_id: str) -> None:
+    """Stop a platform's launches. Its people and their work stay."""
+    with database().transaction() as session:
+        remove_platform(session, issuer, client_id)
+    click.echo(f"{issuer} may no longer launch the tool.")
+
+
+@cli.group()
+def model() -> None:
+    """The embedded model."""
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error

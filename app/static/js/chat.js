@@ -1,0 +1,231 @@
+// Sends messages and shows replies as they are written. The server stores everything; this only shows it.
+import { readEvents } from "./events.js";
+
+const RECONNECTS = 5;
+const RECONNECT_PAUSE = 1500;
+const COUNT_FROM = 500;
+
+const chat = document.querySelector("[data-chat]");
+const messages = chat.querySelector("[data-messages]");
+const composer = chat.querySelector("[data-composer]");
+const texts = chat.dataset;
+const draft = draftStore(`draft-${texts.conversation}`);
+let busy = false;
+
+class NotSent extends Error {}
+
+function draftStore(key) {
+  // Storage may be forbidden in a frame: then a draft lives in its box alone.
+  const attempt = (action) => {
+    try {
+      return action();
+    } catch {
+      return null;
+    }
+  };
+  return {
+    keep: (value) => attempt(() => sessionStorage.setItem(key, JSON.stringify(value))),
+    read: () => attempt(() => JSON.parse(sessionStorage.getItem(key))),
+    forget: () => attempt(() => sessionStorage.removeItem(key)),
+  };
+}
+
+function fill(text, count) {
+  return text.replace("{count}", count);
+}
+
+function addMessage(speaker, text) {
+  const item = document.createElement("li");
+  item.className = `message message-${speaker}`;
+  item.dataset.testid = `message-${speaker}`;
+  item.innerHTML =
+    '<div class="message-head"><span class="message-who"></span></div>' +
+    '<div class="message-body"><p class="as-typed"></p></div>';
+  item.querySelector(".message-who").textContent = speaker === "student" ? texts.you : texts.persona;
+  item.querySelector(".as-typed").textContent = text;
+  messages.append(item);
+  scrollToEnd();
+  return item;
+}
+
+function scrollToEnd() {
+  messages.scrollTop = messages.scrollHeight;
+}
+
+function setBusy(value) {
+  busy = value;
+  messages.setAttribute("aria-busy", String(value));
+  composer?.querySelector("button").toggleAttribute("disabled", value);
+}
+
+function startReply(item) {
+  item.querySelector(".message-failure")?.remove();
+  item.dataset.state = "generating";
+  const body = item.querySelector(".message-body");
+  body.innerHTML = '<p class="as-typed"></p><p class="writing"></p>';
+  body.querySelector(".writing").textContent = `${texts.persona} ${texts.writing}`;
+  return body.querySelector(".as-typed");
+}
+
+function endReply(item, reply) {
+  item.dataset.state = reply.state;
+  item.dataset.message = reply.id;
+  const body = item.querySelector(".message-body");
+  if (reply.state === "complete") {
+    body.innerHTML = reply.html; // rendered and cleaned by the server
+  } else {
+    body.textContent = "";
+    showFailure(item, reply);
+  }
+  scrollToEnd();
+}
+
+function showFailure(item, reply) {
+  const failure = chat.querySelector("[data-failure-template]").content.cloneNode(true);
+  failure.querySelector("p").textContent = reply.message;
+  const form = failure.querySelector("form");
+  form.dataset.retry = reply.id;
+  form.action = at(texts.retryUrl, reply.id);
+  item.append(failure);
+}
+
+function at(url, replyId) {
+  return url.replace("/messages/0/", `/messages/${replyId}/`);
+}
+
+function request(url, body) {
+  return fetch(url, {
+    method: body ? "POST" : "GET",
+    body,
+    headers: { Accept: "text/event-stream", "X-CSRFToken": texts.csrf },
+  });
+}
+
+// Reads one reply to its end, through as many connections as it takes. `onStored` runs once the server has it all.
+async function showReply(item, url, body, onStored = () => {}) {
+  setBusy(true);
+  let replyId = null;
+  try {
+    for (let attempt = 0; attempt <= RECONNECTS; attempt += 1) {
+      try {
+        const response = await request(replyId ? at(texts.replyUrl, replyId) : url, body);
+        if (!response.ok) {
+          throw new NotSent((await response.json()).error);
+        }
+        const shown = startReply(item);
+        for await (const { name, data } of readEvents(response.body)) {
+          if (name === "reply") {
+            replyId = data.id;
+            body = null;
+            onStored();
+          } else if (name === "text") {
+            shown.textContent += data.text;
+            scrollToEnd();
+          } else if (name === "done") {
+            endReply(item, data);
+            return;
+          }
+        }
+      } catch (error) {
+        if (error instanceof NotSent || !replyId) {
+          throw error;
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, RECONNECT_PAUSE * (attempt + 1)));
+    }
+    throw new NotSent(texts.lost);
+  } finally {
+    setBusy(false);
+  }
+}
+
+async function send() {
+  const box = composer.elements.message;
+  const text = box.value.trim();
+  if (busy || !text || !showLength()) {
+    return;
+  }
+  const kept = draft.read();
+  const key = kept?.text === text ? kept.key : crypto.randomUUID();
+  draft.keep({ text, key });
+  note("");
+  const mine = addMessage("student", text);
+  const reply = addMessage("persona", "");
+  box.value = "";
+  const body = new FormData();
+  body.set("message", text);
+  body.set("client_key", key);
+  let stored = false;
+  try {
+    await showReply(reply, texts.sendUrl, body, () => {
+      stored = true;
+      draft.forget();
+    });
+  } catch (error) {
+    reply.remove();
+    if (stored) {
+      note(texts.lost);
+    } else {
+      mine.remove();
+      box.value = box.value ? `${text}\n${box.value}` : text;
+      note(error instanceof NotSent && error.message ? error.message : texts.notSent);
+    }
+  }
+  box.focus();
+}
+
+async function retry(form) {
+  const item = form.closest(".message");
+  try {
+    await showReply(item, form.action, new FormData(form));
+  } catch (error) {
+    note(error instanceof NotSent && error.message ? error.message : texts.lost);
+  }
+}
+
+function note(text) {
+  composer.querySelector("[data-note]").textContent = text;
+}
+
+// Tells how much room is left; false where the text is too long to send.
+function showLength() {
+  const left = Number(texts.limit) - [...composer.elements.message.value.trim()].length;
+  note(left < 0 ? fill(texts.tooLong, -left) : left < COUNT_FROM ? fill(texts.left, left) : "");
+  return left >= 0;
+}
+
+function resume() {
+  const item = messages.querySelector('.message-persona[data-state="generating"]');
+  if (item) {
+    showReply(item, at(texts.replyUrl, item.dataset.message)).catch(() => composer && note(texts.lost));
+  }
+}
+
+if (composer) {
+  const box = composer.elements.message;
+  composer.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send();
+  });
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      send();
+    }
+  });
+  box.addEventListener("input", showLength);
+  const kept = draft.read();
+  if (kept && messages.querySelector(`[data-key="${kept.key}"]`)) {
+    draft.forget(); // it arrived, only its acknowledgement was lost
+  } else if (kept && !box.value) {
+    box.value = kept.text;
+  }
+}
+messages.addEventListener("submit", (event) => {
+  if (event.target.dataset.retry) {
+    event.preventDefault();
+    retry(event.target);
+  }
+});
+scrollToEnd();
+resume();
