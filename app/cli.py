@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 import click
 from flask import Flask, current_app
@@ -10,16 +9,24 @@ from flask.cli import FlaskGroup
 
 from app import create_app
 from app.database import database
+from app.llm.embedded.errors import EmbeddedModelError
+from app.llm.embedded.fetch import fetch_model
+from app.llm.embedded.server import run as run_embedded_model
 from app.lti.keys import KeyRing
 from app.lti.models import PlatformSource
 from app.lti.platforms import (
     PlatformConfigError,
     PlatformEntry,
+    find_platform,
     list_platforms,
     remove_platform,
     save_platform,
     sync_tool_config,
 )
+from app.lti.refusals import LaunchRefusedError
+from app.sandbox.demo import DemoError, plan_demo, prepare_demo, run_demo, stdout_is_a_person
+from app.sandbox.errors import SandboxRefusedError
+from app.sandbox.seed import seed_course
 from app.settings import Settings, SettingsError, load_settings
 
 WORKERS = 2
@@ -143,3 +150,58 @@ def _settings() -> Settings:
         return load_settings()
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
+
+
+@model.command("fetch")
+def fetch_embedded_model() -> None:
+    """Fetch the embedded model's file (1.1 GB) and check it."""
+    settings = _settings()
+    try:
+        with click.progressbar(length=1000, label="Fetching the model") as bar:
+            path = fetch_model(settings, lambda share: bar.update(max(0, int(share * 1000) - bar.pos)))
+    except EmbeddedModelError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(path)
+
+
+@model.command("serve")
+def serve_embedded_model() -> None:
+    """Run the embedded model in this process, fetching it first where it is missing."""
+    run_embedded_model(_settings())
+
+
+@cli.command()
+@click.option("--port", default=8000, show_default=True, help="The tool's port.")
+@click.option("--sandbox-port", default=8100, show_default=True, help="The look-alike's port.")
+@click.option("--browser/--no-browser", default=stdout_is_a_person, help="Open a browser.")
+def demo(port: int, sandbox_port: int, browser: bool) -> None:  # noqa: FBT001 - click passes flags so
+    """Run the tool with a small Canvas look-alike, on this machine alone."""
+    try:
+        planned = plan_demo(_settings(), port, sandbox_port)
+        prepare_demo(planned)
+        model_command = [sys.executable, "-m", "app.cli", "model", "serve"]
+        run_demo(planned, gunicorn_command("127.0.0.1", planned.port, WORKERS), model_command, open_browser=browser)
+    except (DemoError, SandboxRefusedError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.command()
+@click.option("--issuer", required=True, help="The platform's issuer.")
+@click.option("--client-id", help="Which client, where the issuer has several.")
+@click.option("--course", required=True, help="The Canvas course id.")
+@click.option("--students", default=30, show_default=True, help="How many made-up students.")
+def seed(issuer: str, client_id: str | None, course: str, students: int) -> None:
+    """Fill a course with sample experiences and made-up students, to try the tool at size."""
+    if current_app.config["SETTINGS"].production:
+        raise click.ClickException("Made-up students have no place in production.")
+    with database().transaction() as session:
+        try:
+            found = find_platform(session, issuer, client_id)
+        except LaunchRefusedError as error:
+            raise click.ClickException(str(error.administrator)) from error
+        seed_course(session, found.id or 0, course, students)
+    click.echo(f"Course {course} has {students} more students.")
+
+
+if __name__ == "__main__":
+    main()

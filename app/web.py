@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, render_template, request
-from flask_babel import gettext
+from flask_babel import get_locale, gettext
 from whitenoise import WhiteNoise
 
 from app.courses.models import Role, User
@@ -44,7 +44,7 @@ def configure(app: Flask, settings: Settings) -> None:
         BOOTSTRAP_SERVE_LOCAL=True,
     )
     app.jinja_env.filters["markdown"] = render_markdown
-    app.jinja_env.globals["person_name"] = person_name
+    app.jinja_env.globals.update(person_name=person_name, get_locale=get_locale)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.after_request(_add_headers(_content_security_policy(settings)))
     app.add_url_rule("/", "home", _home)

@@ -9,6 +9,7 @@ const chat = document.querySelector("[data-chat]");
 const messages = chat.querySelector("[data-messages]");
 const composer = chat.querySelector("[data-composer]");
 const texts = chat.dataset;
+const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
 const draft = draftStore(`draft-${texts.conversation}`);
 let busy = false;
 
@@ -97,7 +98,7 @@ function request(url, body) {
   return fetch(url, {
     method: body ? "POST" : "GET",
     body,
-    headers: { Accept: "text/event-stream", "X-CSRFToken": texts.csrf },
+    headers: { Accept: "text/event-stream", "X-CSRFToken": csrfToken },
   });
 }
 

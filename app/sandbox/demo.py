@@ -1,0 +1,170 @@
+"""`ai-experiences demo`: the tool, the sandbox and the embedded model, started together and stopped together."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import requests
+
+from app import create_app
+from app.database import Database
+from app.llm.embedded.state import Stage, StateReader
+from app.lti.models import PlatformSource
+from app.lti.platforms import PlatformEntry, save_platform
+from app.sandbox.config import SandboxConfig, refuse_unless_local, registration
+from app.sandbox.factory import run
+from app.sandbox.seed import seed_sandbox
+from app.settings import LlmProvider, Settings
+
+START_SECONDS = 30
+STOP_SECONDS = 5
+
+
+class DemoError(Exception):
+    """The demo cannot run; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Where the parts of a demo are. ``environment`` is what the tool's own processes are started with."""
+
+    settings: Settings
+    sandbox: SandboxConfig
+    port: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The tool's settings, on top of this process's own."""
+        return os.environ | {
+            "APP_URL": self.settings.app_url,
+            "DATABASE_URL": self.settings.database_url,
+            "LOG_LEVEL": "WARNING",
+        }
+
+
+def plan_demo(settings: Settings, port: int, sandbox_port: int) -> Demo:
+    """Choose addresses: the ports asked for, or free ones. Raises `DemoError` against a production configuration."""
+    if settings.production:
+        raise DemoError(
+            f"APP_URL is {settings.app_url}: the demo lets anybody be anybody, so it runs on this machine only. "
+            "Unset APP_URL, or use “ai-experiences serve”."
+        )
+    port = _free_port(port)
+    folder = Path("instance")
+    sandbox = SandboxConfig(
+        url=f"http://127.0.0.1:{_free_port(sandbox_port)}",
+        tool_url=f"http://localhost:{port}",
+        state_dir=folder / "sandbox",
+    )
+    refuse_unless_local(sandbox)
+    own = {"app_url": sandbox.tool_url, "database_url": f"sqlite:///{folder.resolve() / 'demo.db'}"}
+    return Demo(settings.model_copy(update=own), sandbox, port)
+
+
+def prepare_demo(demo: Demo) -> None:
+    """Make the tables, register the sandbox as a platform, and put in the seeds."""
+    database = Database(demo.settings.database_url)
+    database.upgrade()
+    entry = registration(demo.sandbox)
+    with database.transaction() as session:
+        platform = save_platform(
+            session, demo.sandbox.issuer, PlatformEntry.model_validate(entry), PlatformSource.COMMAND
+        )
+        seed_sandbox(session, platform.id or 0)
+    create_app(demo.settings).extensions["key_ring"].public_key_set()
+
+
+def run_demo(demo: Demo, tool_command: list[str], model_command: list[str], *, open_browser: bool) -> None:
+    """Run everything until interrupted. Raises `DemoError` where the tool does not start."""
+    with ExitStack() as running:
+        tool = running.enter_context(_process(tool_command, demo.environment))
+        model = None
+        if demo.settings.provider is LlmProvider.LOCAL:
+            model = running.enter_context(_process(model_command, demo.environment))
+        threading.Thread(target=run, args=(demo.sandbox,), daemon=True).start()
+        _wait_until_up(tool, demo.sandbox.tool_key_set_url)
+        _wait_until_up(tool, demo.sandbox.key_set_url)
+        _announce(demo, open_browser=open_browser)
+        if model is not None:
+            _show_model_progress(demo.settings.local_model_state, model, tool)
+        tool.wait()
+        raise DemoError("The tool has stopped. Its last words are above.")
+
+
+@contextmanager
+def _process(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, env=environment)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait_until_up(tool: subprocess.Popen[bytes], url: str) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and tool.poll() is None:
+        try:
+            if requests.get(url, timeout=2).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.1)
+    raise DemoError(f"{url} did not come up.")
+
+
+def _announce(demo: Demo, *, open_browser: bool) -> None:
+    click.echo()
+    click.secho("  AI Experiences is running. Open", bold=True)
+    click.secho(f"\n      {demo.sandbox.url}\n", bold=True, fg="green")
+    click.echo(
+        "  This is a small Canvas look-alike: choose at the top who you are, then AI Experiences on the left."
+    )
+    if demo.settings.provider is LlmProvider.OPENAI:
+        click.echo(f"  {demo.settings.llm_model} at {demo.settings.llm_base_url} plays the personas.")
+    click.echo("  Ctrl+C stops it.\n")
+    if open_browser:
+        webbrowser.open(demo.sandbox.url)
+
+
+def _show_model_progress(
+    state_file: Path, model: subprocess.Popen[bytes], tool: subprocess.Popen[bytes]
+) -> None:
+    """Show how far the embedded model is, until it can answer or never will."""
+    steps, reader = 1000, StateReader(state_file)
+    with click.progressbar(length=steps, label="  Preparing the AI model (1.1 GB, fetched once)") as bar:
+        while tool.poll() is None and model.poll() is None and reader.current().stage is not Stage.READY:
+            bar.update(max(0, int((reader.current().progress or 0) * steps) - bar.pos))
+            time.sleep(0.5)
+    if reader.current().stage is Stage.READY:
+        click.echo("  The AI model is ready and plays the personas.")
+    else:
+        click.echo(f"  {reader.current().detail} Prepared lines answer instead.")
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with closing(socket.socket()) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise DemoError("No port is free on 127.0.0.1.")
+
+
+def stdout_is_a_person() -> bool:
+    """Tell whether somebody watches, so that a browser may be opened."""
+    return sys.stdout.isatty() and not os.environ.get("CI")

@@ -1,0 +1,112 @@
+"""What every test may use: a migrated database of its own, the application, a platform, people who launch."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlmodel import Session
+
+from app import create_app
+from app.database import Database
+from app.lti.models import PlatformSource
+from app.lti.platforms import PlatformEntry, save_platform
+from app.sandbox import Sandbox, SandboxConfig, make_sandbox_server, registration
+from app.settings import Settings
+from tests.support.fake_model import FakeModel
+from tests.support.people import Visitor
+from tests.support.ports import free_port
+
+TOOL_URL = "http://localhost:8000"
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("database") / "migrated.db"
+    database = Database(f"sqlite:///{path}")
+    database.upgrade()
+    database.engine.dispose()
+    return path
+
+
+@pytest.fixture
+def database_url(migrated_database: Path, tmp_path: Path) -> str:
+    copy = tmp_path / "test.db"
+    shutil.copy(migrated_database, copy)
+    return f"sqlite:///{copy}"
+
+
+@pytest.fixture(scope="session")
+def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys")
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A real platform that serves its keys on a port of its own."""
+    config = SandboxConfig(
+        url=f"http://127.0.0.1:{free_port()}",
+        tool_url=TOOL_URL,
+        state_dir=tmp_path_factory.mktemp("sandbox"),
+    )
+    server = make_sandbox_server(config)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.app.extensions["sandbox"]
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def fake_model() -> Iterator[FakeModel]:
+    with FakeModel() as model:
+        yield model
+
+
+@pytest.fixture
+def settings(database_url: str, keys_dir: Path, fake_model: FakeModel) -> Settings:
+    return Settings(
+        _env_file=None,
+        app_url=TOOL_URL,
+        database_url=database_url,
+        keys_dir=keys_dir,
+        llm_provider="openai",
+        llm_base_url=fake_model.base_url,
+        llm_model="fake",
+    )
+
+
+@pytest.fixture
+def app(settings: Settings, sandbox: Sandbox) -> Iterator[Flask]:
+    app = create_app(settings)
+    app.testing = False
+    database: Database = app.extensions["database"]
+    with database.transaction() as session:
+        entry = PlatformEntry.model_validate(registration(sandbox.config))
+        save_platform(session, sandbox.config.issuer, entry, PlatformSource.COMMAND)
+    yield app
+    database.engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def db(app: Flask) -> Iterator[Session]:
+    """A session beside the application's own."""
+    with app.extensions["database"].transaction() as session:
+        yield session
+
+
+@pytest.fixture
+def teacher(app: Flask, sandbox: Sandbox) -> Visitor:
+    return Visitor.launch(app, sandbox, "miriam.okafor")
+
+
+@pytest.fixture
+def student(app: Flask, sandbox: Sandbox) -> Visitor:
+    return Visitor.launch(app, sandbox, "amara.diallo")

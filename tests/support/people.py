@@ -1,0 +1,127 @@
+"""People who come from the platform and use the tool as a browser does, through the whole stack but the network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from bs4 import BeautifulSoup
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app.sandbox import Sandbox
+from app.sandbox.claims import Launch
+
+BIOLOGY = 1101
+HISTORY = 1102
+EXPERIENCE = {
+    "title": "A customer with a wrong bill",
+    "description": "A customer calls about a bill.",
+    "learning_objectives-0": "Listen actively",
+    "learning_objectives-1": "Solve the problem",
+    "facts": "The bill is 40 euros too high.",
+    "pedagogical_guidance": "You are an angry customer. Calm down when you get an apology.",
+    "persona_name": "Kim Berger",
+    "opening_line": "My bill is wrong!",
+}
+
+
+def begin_login(client: FlaskClient, sandbox: Sandbox, who: str, course: int = BIOLOGY, **changes: str) -> TestResponse:
+    """Post the platform's login initiation."""
+    launch = Launch(
+        person=sandbox.person(who),
+        course=sandbox.course(course),
+        target_link_uri=sandbox.config.launch_url,
+        document_target="iframe",
+        line_item=None,
+    )
+    return client.post("/lti/login", data=sandbox.login_parameters(launch) | changes)
+
+
+def login_answer(response: TestResponse) -> dict[str, str]:
+    """Return the parameters that the tool sends to the platform's authorization endpoint."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(response.location).query).items()}
+
+
+def finish_launch(
+    client: FlaskClient, sandbox: Sandbox, who: str, login: TestResponse, course: int = BIOLOGY, **sign: Any
+) -> TestResponse:
+    """Post the signed id_token that answers a login. ``sign`` changes claims, headers or key."""
+    asked = login_answer(login)
+    claims = sandbox.launch_claims(who, course, nonce=asked["nonce"])
+    token = sandbox.sign(claims, **sign)
+    return client.post("/lti/launch", data={"id_token": token, "state": asked["state"]})
+
+
+@dataclass
+class Visitor:
+    """Somebody inside one launch. Paths are relative to it."""
+
+    client: FlaskClient
+    root: str
+    csrf: str = field(default="", repr=False)
+
+    @classmethod
+    def launch(cls, app: Flask, sandbox: Sandbox, who: str, course: int = BIOLOGY, **sign: Any) -> Visitor:
+        return cls.launch_in(app.test_client(), sandbox, who, course, **sign)
+
+    @classmethod
+    def launch_in(
+        cls, client: FlaskClient, sandbox: Sandbox, who: str, course: int = BIOLOGY, **sign: Any
+    ) -> Visitor:
+        """Launch in a browser that may hold other launches already."""
+        login = begin_login(client, sandbox, who, course)
+        response = finish_launch(client, sandbox, who, login, course, **sign)
+        assert response.status_code == 303, response.text
+        visitor = cls(client, response.location.rsplit("/", 1)[0])
+        visitor.csrf = _csrf(client, visitor.root)
+        return visitor
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        return self.client.get(self.root + path, **options)
+
+    def post(self, path: str, data: dict[str, Any] | None = None, **options: Any) -> TestResponse:
+        return self.client.post(self.root + path, data={"csrf_token": self.csrf, **(data or {})}, **options)
+
+    def page(self, path: str) -> BeautifulSoup:
+        response = self.get(path, follow_redirects=True)
+        assert response.status_code == 200, response.text
+        return BeautifulSoup(response.text, "lxml")
+
+    def write_experience(self, publish: bool = True, **changes: str) -> int:
+        """Write an experience through the form and return its id."""
+        response = self.post("/experiences", EXPERIENCE | changes)
+        assert response.status_code == 303, response.text
+        experience_id = int(response.location.rsplit("/", 1)[1])
+        if publish:
+            assert self.post(f"/experiences/{experience_id}/publish").status_code == 303
+        return experience_id
+
+    def start(self, experience_id: int, instead_of: int = 0) -> int:
+        """Start a conversation and return its id."""
+        data = {"instead_of": str(instead_of)}
+        assert self.post(f"/experiences/{experience_id}/conversations", data).status_code == 303
+        chat = self.page(f"/experiences/{experience_id}/conversation").select_one("[data-chat]")
+        return int(chat["data-conversation"])
+
+    def send(self, conversation_id: int, text: str, key: str = "key-1") -> TestResponse:
+        """Send a message and read the whole stream of the reply."""
+        return self.post(
+            f"/conversations/{conversation_id}/messages",
+            {"message": text, "client_key": key},
+            headers={"Accept": "text/event-stream"},
+        )
+
+
+def events(response: TestResponse) -> list[tuple[str, dict[str, Any]]]:
+    """Return the events of a stream: name and data."""
+    blocks = [block for block in response.text.split("\n\n") if block.startswith("event: ")]
+    return [(name[7:], json.loads(data[6:])) for name, data in (block.split("\n", 1) for block in blocks)]
+
+
+def _csrf(client: FlaskClient, root: str) -> str:
+    page = client.get(f"{root}/experiences", follow_redirects=True)
+    return str(BeautifulSoup(page.text, "lxml").select_one("[name=csrf-token]")["content"])
