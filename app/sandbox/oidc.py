@@ -1,0 +1,113 @@
+"""The platform's side of a launch: its keys, its metadata, and the authorization of a launch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, current_app, jsonify, render_template, request
+
+from app.sandbox.claims import Launch
+from app.sandbox.config import STORAGE_FRAME, SandboxConfig
+from app.sandbox.errors import OAuthError
+from app.sandbox.platform import Sandbox, sandbox_of
+from app.sandbox.tokens import SCOPES
+
+oidc = Blueprint("oidc", __name__)
+
+REQUIRED_PARAMETERS: Mapping[str, str] = {
+    "scope": "openid",
+    "response_type": "id_token",
+    "response_mode": "form_post",
+    "prompt": "none",
+}
+
+
+@oidc.get("/api/lti/security/jwks")
+def key_set() -> Response:
+    """The public keys of launches."""
+    answer = jsonify(sandbox_of(current_app).keys.key_set())
+    answer.cache_control.max_age = 60
+    return answer
+
+
+@oidc.get("/api/lti/security/openid-configuration")
+def metadata() -> Response:
+    """What the platform is and where its endpoints are, in OpenID Connect's words."""
+    return jsonify(_metadata(sandbox_of(current_app).config))
+
+
+@oidc.route("/api/lti/authorize_redirect", methods=["GET", "POST"])
+def authorize() -> tuple[str, int]:
+    """Have a launch authorized: post an id token to the tool, or say why not."""
+    sandbox = sandbox_of(current_app)
+    parameters = request.values.to_dict()
+    try:
+        redirect_uri = _checked_client(parameters, sandbox.config)
+    except OAuthError as error:
+        return render_template("sandbox/refused.html", error=error), error.status
+    try:
+        fields = _id_token_fields(parameters, sandbox)
+    except OAuthError as error:
+        fields = {"error": error.error, "error_description": error.description}
+    fields["state"] = parameters.get("state", "")
+    return render_template("sandbox/form_post.html", action=redirect_uri, fields=fields), 200
+
+
+def _checked_client(parameters: Mapping[str, str], config: SandboxConfig) -> str:
+    """Until client and redirect address are known to be right, nothing may be posted anywhere."""
+    if parameters.get("client_id") != config.client_id:
+        raise OAuthError("invalid_client", "The client_id is not registered here.", status=401)
+    redirect_uri = parameters.get("redirect_uri", "")
+    if redirect_uri not in config.redirect_uris:
+        raise OAuthError("invalid_request", "The redirect_uri is not one of the tool's registered addresses.")
+    return redirect_uri
+
+
+def _id_token_fields(parameters: Mapping[str, str], sandbox: Sandbox) -> dict[str, str]:
+    _check_parameters(parameters)
+    launch = _launch(parameters, sandbox)
+    claims = sandbox.launch_claims(
+        launch.person,
+        launch.course,
+        nonce=parameters["nonce"],
+        target_link_uri=launch.target_link_uri,
+        document_target=launch.document_target,
+        line_item=launch.line_item,
+    )
+    return {"id_token": sandbox.sign(claims), "lti_storage_target": STORAGE_FRAME}
+
+
+def _check_parameters(parameters: Mapping[str, str]) -> None:
+    for name, value in REQUIRED_PARAMETERS.items():
+        if value not in parameters.get(name, "").split():
+            raise OAuthError("invalid_request", f"{name} must be {value}")
+    for name in ("nonce", "login_hint", "lti_message_hint"):
+        if not parameters.get(name):
+            raise OAuthError("invalid_request", f"{name} is missing")
+
+
+def _launch(parameters: Mapping[str, str], sandbox: Sandbox) -> Launch:
+    launch = sandbox.read_hint(parameters["lti_message_hint"])
+    if launch.person.lti11_id != parameters["login_hint"]:
+        raise OAuthError(
+            "login_required", "The login_hint names somebody else than the one who opened the tool."
+        )
+    if not sandbox.directory.may_enter(launch.person, launch.course):
+        raise OAuthError("access_denied", "The person has no access to this course.")
+    return launch
+
+
+def _metadata(config: SandboxConfig) -> dict[str, Any]:
+    return {
+        "issuer": config.issuer,
+        "authorization_endpoint": config.authorize_url,
+        "token_endpoint": config.token_url,
+        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ["RS256"],
+        "jwks_uri": config.key_set_url,
+        "scopes_supported": ["openid", *SCOPES],
+        "response_types_supported": ["id_token"],
+        "response_modes_supported": ["form_post"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "claims_supported": ["sub", "name", "given_name", "family_name", "email", "picture", "locale"],
+    }
