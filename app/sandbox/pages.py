@@ -155,9 +155,7 @@ def global_unbuilt(section: str) -> str:
 
 
 def describe_here(person: Person, course: Course | None) -> str:
-    """What somebody is in a course, or in the account where there is no course."""
-    if course is None:
-        return "Account administrator" if person.administrator else ""
+    """What somebody is in a course, or in any where there is no course."""
     return describe(person, _sandbox().directory.enrollments_of(person, course))
 
 
