@@ -67,9 +67,13 @@ class Settings(BaseSettings):
         default="https://api.openai.com/v1",
         description="Base address of the OpenAI-compatible server, up to and including /v1.",
     )
-    llm_api_key: str | None = Field(default=None, repr=False, description="Sent as a bearer token; empty for none.")
+    llm_api_key: str | None = Field(
+        default=None, repr=False, description="Sent as a bearer token; empty for none."
+    )
     llm_context_tokens: int = Field(
-        default=16_000, ge=2_000, description="The model's window in tokens; long conversations are kept inside it."
+        default=16_000,
+        ge=2_000,
+        description="The model's window in tokens; long conversations are kept inside it.",
     )
     llm_max_tokens: int = Field(default=600, ge=16, le=8_000, description="Longest reply, in tokens.")
     llm_connect_timeout: float = Field(default=5, gt=0, description="Seconds to reach the model's server.")
@@ -77,9 +81,18 @@ class Settings(BaseSettings):
         default=60, gt=0, description="Seconds without a token after which a reply has failed."
     )
     llm_turn_timeout: float = Field(default=180, gt=0, description="Seconds for a whole reply.")
+    llm_scripted_pause: float = Field(
+        default=0.03, ge=0, le=1, description="Seconds between two words of the scripted persona."
+    )
     local_model_dir: Path = Field(
         default_factory=lambda: user_cache_path("ai-experiences"),
         description="Folder that keeps the embedded model's file (1.1 GB); the user's cache folder by default.",
+    )
+    local_model_url: str = Field(
+        default="https://huggingface.co/Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/resolve/main/"
+        "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        description="Where the embedded model's file is asked for first: its vendor, or a copy of it nearer by. "
+        "The package index comes after it; the checksum decides.",
     )
     local_model_state: Path = Field(
         default=Path("instance/local-model.json"),
@@ -110,8 +123,14 @@ class Settings(BaseSettings):
                     'python -c "import secrets; print(secrets.token_urlsafe(48))"'
                 )
             if self.database_url in {"sqlite://", "sqlite:///:memory:"}:
-                raise ValueError("DATABASE_URL names a database in memory, which forgets everything; name a file or server")
-            if self.provider is LlmProvider.OPENAI and "api.openai.com" in self.llm_base_url and not self.llm_api_key:
+                raise ValueError(
+                    "DATABASE_URL names a database in memory, which forgets everything; name a file or server"
+                )
+            if (
+                self.provider is LlmProvider.OPENAI
+                and "api.openai.com" in self.llm_base_url
+                and not self.llm_api_key
+            ):
                 raise ValueError("LLM_API_KEY is not set, and api.openai.com answers nobody without one")
         if self.secret_key is not None and len(self.secret_key) < MIN_SECRET_LENGTH:
             raise ValueError(f"SECRET_KEY is shorter than {MIN_SECRET_LENGTH} characters; make a longer one")

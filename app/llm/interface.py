@@ -25,9 +25,9 @@ class Line:
 class ChatRequest:
     """A reply asked of the persona.
 
-    ``instructions`` is the whole system prompt for a capable model; ``brief`` a short form of the persona for a
-    small one. ``lines`` is the conversation so far, oldest first; it is empty or ends with a persona's line only
-    where the persona opens. ``conversation`` is a stable key for prompt caches, without meaning outside.
+    ``instructions`` is the whole system prompt for a capable model; ``brief`` a short form of the persona for
+    a small one. ``lines`` is the conversation so far, oldest first; it is empty or ends with a persona's line
+    only where the persona opens. ``conversation`` is a stable key for prompt caches, without meaning outside.
     ``script`` is what the scripted persona plays from (see ``scripted.py``), None where there is none.
     """
 
@@ -43,7 +43,7 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How a reply ended: the model that wrote it and what it cost. Counts are None where the server gives none."""
+    """How a reply ended: who wrote it and what it cost. Counts are None where the server gives none."""
 
     model: str
     prompt_tokens: int | None = None
@@ -61,7 +61,7 @@ class Readiness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """What pages say of the model: ``scripted`` puts the label on, ``progress`` is 0 to 1 while it is fetched."""
+    """What pages say of the model: ``scripted`` puts the label on, ``progress`` is 0 to 1 while it comes."""
 
     name: str
     readiness: Readiness
@@ -84,7 +84,8 @@ class ModelErrorCode(StrEnum):
 class ModelError(Exception):
     """A model that did not answer. ``detail`` holds the upstream's words: for the log, never for a person.
 
-    ``retryable`` is False where the configuration is wrong and trying again cannot help; ``retry_after`` is seconds.
+    ``retryable`` is False where the configuration is wrong and trying again cannot help; ``retry_after`` is
+    seconds.
     """
 
     code: ModelErrorCode
@@ -97,7 +98,7 @@ class ModelError(Exception):
 
 
 class ModelAdapter(Protocol):
-    """A model that plays personas. ``context_tokens`` is the size of its window, prompt and reply together."""
+    """A model that plays personas. ``context_tokens`` is its window, prompt and reply together."""
 
     context_tokens: int
 
@@ -109,4 +110,3 @@ class ModelAdapter(Protocol):
 
         Closing the iterator ends the call upstream. Raises `ModelError`.
         """
-

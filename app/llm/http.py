@@ -1,0 +1,236 @@
+"""One call to a model's server: post JSON, read the answer while it is written. Raises `ModelError` only."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import RemoteDisconnected
+from time import monotonic
+from typing import Any, Self
+
+import orjson
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    InvalidHeader,
+    LocationValueError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from app.llm.interface import ModelError, ModelErrorCode
+from app.llm.sse import EventTooLongError, read_events
+from app.settings import Settings
+
+USER_AGENT = "ai-experiences"
+# Connections kept for reuse; more may be open at once.
+POOL_SIZE = 200
+READ_BYTES = 1 << 16
+ERROR_BYTES = 1 << 16
+DETAIL_LENGTH = 300
+# What a server may take to close a body whose last event has been read.
+CLOSING_SECONDS = 0.5
+CLOSING_READS = 8
+# Shorter pieces of a conversation are too common to give it away.
+QUOTE_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to reach the server, to wait for the next token, and for the whole reply."""
+
+    connect: float
+    token: float
+    turn: float
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Take the three from the LLM_* settings."""
+        return cls(settings.llm_connect_timeout, settings.llm_token_timeout, settings.llm_turn_timeout)
+
+
+class Answer:
+    """A server's answer that is still being written."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, timeouts: Timeouts, deadline: float) -> None:
+        self._response = response
+        self._timeouts = timeouts
+        self._deadline = deadline
+        self._waiting_since = monotonic()
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._response.status
+
+    def events(self) -> Iterator[bytes]:
+        """Yield the data of each server-sent event. Comments that only keep the line open do not count."""
+        try:
+            for event in read_events(self._blocks()):
+                yield event
+                self._waiting_since = monotonic()
+        except EventTooLongError as error:
+            raise ModelError(ModelErrorCode.BAD_ANSWER, "a line without end") from error
+
+    def refusal(self, private: Iterable[str]) -> tuple[ModelError, str]:
+        """Return the error that a status other than 200 stands for, and the body."""
+        body = self._error_body()
+        detail = discreet(f"status {self.status}: {describe(body)}", private)
+        return _error_for(self.status, self._response.headers, detail), body.decode(errors="replace")
+
+    def finish(self) -> None:
+        """Read to the end of the body if it comes soon, so that the connection can be used again."""
+        try:
+            self._limit_wait(CLOSING_SECONDS)
+            for _ in range(CLOSING_READS):
+                if not self._response.read1(READ_BYTES):
+                    return
+        except HTTPError:
+            return
+
+    def close(self) -> None:
+        """Hang up, unless the body was read to its end."""
+        self._response.close()
+
+    def _blocks(self) -> Iterator[bytes]:
+        while block := self._read():
+            yield block
+
+    def _read(self) -> bytes:
+        left = min(self._waiting_since + self._timeouts.token, self._deadline) - monotonic()
+        if left <= 0:
+            raise ModelError(ModelErrorCode.TIMEOUT, "no token in time")
+        self._limit_wait(left)
+        with _translated_errors():
+            return self._response.read1(READ_BYTES)
+
+    def _limit_wait(self, seconds: float) -> None:
+        # A connection that the server will close is already detached; it keeps the limit that it began with.
+        socket = getattr(self._response.connection, "sock", None)
+        if socket is not None:
+            socket.settimeout(seconds)
+
+    def _error_body(self) -> bytes:
+        try:
+            return self._response.read(ERROR_BYTES)
+        except HTTPError:
+            return b""
+
+
+class StreamingClient:
+    """Posts to a model's server. Certificates are verified; ``keep_alive`` keeps connections."""
+
+    def __init__(self, timeouts: Timeouts, *, keep_alive: bool = True) -> None:
+        self._timeouts = timeouts
+        # An answer is passed on as it comes: compression would hold tokens back.
+        headers = {
+            "User-Agent": USER_AGENT,
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+        }
+        if not keep_alive:
+            headers["Connection"] = "close"
+        self._pool = urllib3.PoolManager(headers=headers, maxsize=POOL_SIZE, retries=False)
+
+    def post(self, url: str, payload: Mapping[str, Any], *, api_key: str | None) -> Answer:
+        """Send ``payload`` and return the answer as soon as its head is there, whatever its status."""
+        deadline = monotonic() + self._timeouts.turn
+        headers = dict(self._pool.headers)
+        if api_key:
+            headers["Authorization"] = f"Bearer {api_key}"
+        with _translated_errors():
+            response = self._send(url, orjson.dumps(payload), headers)
+        return Answer(response, self._timeouts, deadline)
+
+    def _send(self, url: str, body: bytes, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._request(url, body, headers)
+        except ProtocolError as error:
+            # A kept connection that the server gave up in the same moment: it has not seen the request.
+            if not _was_hung_up(error):
+                raise
+            return self._request(url, body, headers)
+
+    def _request(self, url: str, body: bytes, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        timeout = urllib3.Timeout(
+            connect=self._timeouts.connect, read=min(self._timeouts.token, self._timeouts.turn)
+        )
+        try:
+            return self._pool.request(
+                "POST", url, body=body, headers=headers, timeout=timeout, preload_content=False
+            )
+        except HTTPError:
+            raise
+        except ValueError:
+            # The original would quote the key into logs.
+            raise ModelError(
+                ModelErrorCode.REFUSED,
+                "the address or the key has characters that HTTP forbids",
+                retryable=False,
+            ) from None
+
+
+def describe(body: bytes) -> str:
+    """Return what a server says is wrong, from the usual forms of JSON errors; nothing of other bodies."""
+    try:
+        return error_message(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return "no JSON"
+
+
+def error_message(answer: object) -> str:
+    """Return the message in a parsed error answer, or an empty string."""
+    error = answer.get("error", answer) if isinstance(answer, dict) else answer
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("type") or ""
+    return error if isinstance(error, str) else ""
+
+
+def discreet(detail: str, private: Iterable[str]) -> str:
+    """Return ``detail`` short enough for a log, and without its words where it quotes something private."""
+    pieces = (piece.strip() for text in private for piece in text.splitlines())
+    if any(piece[:QUOTE_LENGTH] in detail for piece in pieces if len(piece) >= QUOTE_LENGTH):
+        return f"{detail.partition(':')[0]}: (withheld, it quotes the request)"
+    return detail[:DETAIL_LENGTH]
+
+
+def _error_for(status: int, headers: Mapping[str, str], detail: str) -> ModelError:
+    wait = _retry_after(headers.get("Retry-After"))
+    if status == 429:  # noqa: PLR2004
+        return ModelError(ModelErrorCode.BUSY, detail, retry_after=wait)
+    if status == 408:  # noqa: PLR2004
+        return ModelError(ModelErrorCode.TIMEOUT, detail, retry_after=wait)
+    if status >= 500:  # noqa: PLR2004
+        return ModelError(ModelErrorCode.UNREACHABLE, detail, retry_after=wait)
+    return ModelError(ModelErrorCode.REFUSED, detail, retryable=False)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read seconds or an HTTP date."""
+    if value is None:
+        return None
+    try:
+        return urllib3.Retry().parse_retry_after(value)
+    except InvalidHeader:
+        return None
+
+
+def _was_hung_up(error: ProtocolError) -> bool:
+    return any(isinstance(cause, RemoteDisconnected | ConnectionResetError) for cause in error.args)
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except ReadTimeoutError as error:
+        raise ModelError(ModelErrorCode.TIMEOUT, "no token in time") from error
+    except ConnectTimeoutError as error:
+        raise ModelError(ModelErrorCode.UNREACHABLE, "no connection in time") from error
+    except LocationValueError as error:
+        raise ModelError(ModelErrorCode.REFUSED, f"bad address: {error}", retryable=False) from error
+    except SSLError as error:
+        raise ModelError(ModelErrorCode.UNREACHABLE, f"TLS: {error}", retryable=False) from error
+    except HTTPError as error:
+        raise ModelError(ModelErrorCode.UNREACHABLE, str(error)[:DETAIL_LENGTH]) from error
