@@ -67,10 +67,13 @@ class Guard:
 
     def end_at_sentence(self) -> str:
         """Return the rest of a reply that cannot go on: to its last whole sentence, or with an ellipsis."""
-        whole = max((match.end() for match in SENTENCE_END.finditer(self._text)), default=0)
+        whole = self._last_sentence_end()
         if whole and whole >= self._shown:
             return self._show(whole)
         return f"{self._show(len(self._text.rstrip()))}\u2026"
+
+    def _last_sentence_end(self) -> int:
+        return max((match.end() for match in SENTENCE_END.finditer(self._text)), default=0)
 
     def _show(self, end: int) -> str:
         start, self._shown = self._shown, max(self._shown, end)
@@ -92,6 +95,7 @@ class Guard:
             while self._run and f" {_joined(words[end - self._run : end])} " not in self._brief:
                 self._run -= 1
             if self._run >= RECITAL_WORDS:
+                self._text = self._text[: max(self._shown, self._last_sentence_end())]
                 raise OutOfCharacterError
             self._words_seen = end
 

@@ -198,7 +198,8 @@ def _save(response: urllib3.BaseHTTPResponse, file: Path, start: int, on_progres
         raise SourceError(f"unexpected answer, status {response.status}")
     done = start if response.status == 206 else 0  # noqa: PLR2004
     with file.open("ab" if done else "wb") as out:
-        for block in response.stream(READ_BYTES):
+        # As it comes, so that nothing is lost that came before a hang-up.
+        while block := response.read1(READ_BYTES):
             done += out.write(block)
             on_progress(min(done / total, 1.0))
     return done == total
