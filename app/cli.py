@@ -75,7 +75,7 @@ def serve(host: str, port: int, workers: int) -> None:
     prepare()
     sys.stdout.flush()
     # gevent must patch the standard library before the application is imported: a fresh process does.
-    os.execv(sys.executable, gunicorn_command(host, port, workers))
+    os.execv(sys.executable, gunicorn_command(host, port, workers))  # noqa: S606 - no shell is wanted
 
 
 def gunicorn_command(host: str, port: int, workers: int) -> list[str]:
@@ -114,7 +114,7 @@ def platform() -> None:
 def add_platform(issuer: str, deployment_ids: tuple[str, ...], **fields: str) -> None:
     """Register a platform, or bring its registration up to date."""
     try:
-        entry = PlatformEntry(deployment_ids=list(deployment_ids), **fields)  # type: ignore[arg-type]
+        entry = PlatformEntry(deployment_ids=list(deployment_ids), **fields)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     with database().transaction() as session:
@@ -174,13 +174,15 @@ def serve_embedded_model() -> None:
 @click.option("--port", default=8000, show_default=True, help="The tool's port.")
 @click.option("--sandbox-port", default=8100, show_default=True, help="The look-alike's port.")
 @click.option("--browser/--no-browser", default=stdout_is_a_person, help="Open a browser.")
-def demo(port: int, sandbox_port: int, browser: bool) -> None:  # noqa: FBT001 - click passes flags so
+def demo(port: int, sandbox_port: int, browser: bool) -> None:
     """Run the tool with a small Canvas look-alike, on this machine alone."""
     try:
         planned = plan_demo(_settings(), port, sandbox_port)
         prepare_demo(planned)
         model_command = [sys.executable, "-m", "app.cli", "model", "serve"]
-        run_demo(planned, gunicorn_command("127.0.0.1", planned.port, WORKERS), model_command, open_browser=browser)
+        run_demo(
+            planned, gunicorn_command("127.0.0.1", planned.port, WORKERS), model_command, open_browser=browser
+        )
     except (DemoError, SandboxRefusedError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -199,7 +201,7 @@ def seed(issuer: str, client_id: str | None, course: str, students: int) -> None
             found = find_platform(session, issuer, client_id)
         except LaunchRefusedError as error:
             raise click.ClickException(str(error.administrator)) from error
-        seed_course(session, found.id or 0, course, students)
+        seed_course(session, found.id, course, students)
     click.echo(f"Course {course} has {students} more students.")
 
 

@@ -1,5 +1,6 @@
 """The engine, one session a request that commits once at its end, short transactions beside it, and migrations."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def text_enum(states: type[StrEnum]) -> Any:
+def text_enum(states: type[StrEnum]) -> Any:  # noqa: ANN401 - SQLModel declares column types as types
     """Return a column type that stores the enum's values as short text, readable in any SQL client."""
     return Enum(states, native_enum=False, length=20, values_callable=lambda e: [s.value for s in e])
 
@@ -136,9 +137,12 @@ def upsert(session: Session, model: type[_Row], key: dict[str, Any], values: dic
     """
     fresh = model(**key, **values).model_dump(exclude={"id"})
     insert = _INSERTS[session.get_bind().dialect.name]
-    statement = insert(model).values(fresh).on_conflict_do_update(index_elements=list(key), set_=values or key)
+    statement = (
+        insert(model).values(fresh).on_conflict_do_update(index_elements=list(key), set_=values or key)
+    )
     rows = session.scalars(statement.returning(model), execution_options={"populate_existing": True})
-    return rows.one()
+    row: _Row = rows.one()
+    return row
 
 
 def _commit_request_session(response: Response) -> Response:
@@ -163,7 +167,7 @@ def _make_engine(url: URL) -> Engine:
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")

@@ -5,9 +5,11 @@ import secrets
 from dataclasses import dataclass
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
 
 from app.database import roll_back_request_session
 
@@ -24,8 +26,8 @@ class AppError(Exception):
     status = 500
     code = "internal_error"
     retryable = False
-    title = _l("Something went wrong")
-    message = _l("The tool made a mistake. Nothing you saved is lost; please try again.")
+    title: LazyString | str = _l("Something went wrong")
+    message: LazyString | str = _l("The tool made a mistake. Nothing you saved is lost; please try again.")
 
     def __init__(self, message: str | None = None, *, log: str = "") -> None:
         super().__init__(log or self.code)
@@ -140,9 +142,9 @@ def _answer_csrf(error: CSRFError) -> Response:
     return _answer(SessionEndedError(log=f"csrf: {error.description}"))
 
 
-def _answer_http(error: HTTPException) -> Response:
+def _answer_http(error: HTTPException) -> BaseResponse:
     if error.code is None or error.response is not None:
-        return Response(error.get_response())
+        return error.get_response()
     if error.code == NotFoundError.status:
         return _answer(NotFoundError(log=request.path))
     answer = AppError(error.description, log=str(error))

@@ -1,10 +1,10 @@
 """What holds for every page: limits, security headers, static files, and helpers that templates use."""
 
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from flask import Flask, Response, render_template, request
 from flask_babel import get_locale, gettext
@@ -67,7 +67,11 @@ def person_name(user: User, role: Role = Role.STUDENT) -> str:
     if user.name:
         return user.name
     code = sha256(user.sub.encode()).hexdigest()[:4]
-    kinds = {Role.STUDENT: gettext("Student"), Role.TEACHER: gettext("Teacher"), Role.OBSERVER: gettext("Observer")}
+    kinds = {
+        Role.STUDENT: gettext("Student"),
+        Role.TEACHER: gettext("Teacher"),
+        Role.OBSERVER: gettext("Observer"),
+    }
     return f"{kinds.get(role, gettext('Person'))} {code}"
 
 
@@ -88,7 +92,7 @@ def _content_security_policy(settings: Settings) -> str:
     )
 
 
-def _add_headers(policy: str) -> Any:
+def _add_headers(policy: str) -> Callable[[Response], Response]:
     def add(response: Response) -> Response:
         response.headers.setdefault("Content-Security-Policy", policy)
         for name, value in _HEADERS.items():

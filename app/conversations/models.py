@@ -52,10 +52,12 @@ class Conversation(SQLModel, table=True):
         Index("ix_conversations_latest", "experience_id", "user_id", "id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     experience_id: int = Field(foreign_key="experiences.id")
     user_id: int = Field(foreign_key="users.id", index=True)
-    workflow_state: ConversationState = Field(default=ConversationState.ACTIVE, sa_type=text_enum(ConversationState))
+    workflow_state: ConversationState = Field(
+        default=ConversationState.ACTIVE, sa_type=text_enum(ConversationState)
+    )
     is_preview: bool = False
     scenario: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     prompt_version: str = Field(max_length=20)
@@ -89,7 +91,7 @@ class Message(SQLModel, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     conversation_id: int = Field(foreign_key="conversations.id")
     speaker: Speaker = Field(sa_type=text_enum(Speaker))
     text: str = Field(default="", sa_type=Text)

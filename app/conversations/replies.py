@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
 from sqlmodel import col
 
 from app.conversations.models import Conversation, Message, MessageState
@@ -47,6 +47,12 @@ class LiveReply:
             self.text += piece
             self.changed.notify_all()
 
+    def wait_beyond(self, length: int) -> tuple[str, bool]:
+        """Wait for more text than `length`, the end, or a heartbeat's time; return the text and whether it is whole."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.done or len(self.text) > length, timeout=HEARTBEAT_EVERY)
+            return self.text, self.done
+
     def close(self) -> None:
         """Tell readers that the rest is in the database."""
         with self.changed:
@@ -69,7 +75,7 @@ class Replies:
 
     def begin(self, reply: Message) -> None:
         """Have a reply written, by a thread of its own. No database session may hold the reply's row locked."""
-        live = LiveReply(reply_id=reply.id or 0, attempt=reply.attempts)
+        live = LiveReply(reply_id=reply.id, attempt=reply.attempts)
         with self._lock:
             self._live[live.reply_id] = live
             if self._keeper is None or not self._keeper.is_alive():
@@ -122,16 +128,14 @@ class Replies:
         with self._database.transaction() as session:
             reply = session.get_one(Message, reply_id)
             conversation = session.get_one(Conversation, reply.conversation_id)
-            said = [message for message in messages_of(session, conversation) if (message.id or 0) < reply_id]
+            said = [message for message in messages_of(session, conversation) if (message.id) < reply_id]
         return build_request(conversation, said, self._model.context_tokens, self._max_tokens)
 
     def _settle(self, live: LiveReply, result: dict[str, Any]) -> None:
         """Write the end of a reply, unless it has been taken over by a later attempt."""
         times = {"latency_ms": live.elapsed_ms(), "first_token_ms": live.first_token_ms}
         with self._database.transaction() as session:
-            session.execute(
-                update(Message).where(_is_ours(live)).values(**result, **times, lease_until=None)
-            )
+            session.execute(update(Message).where(_is_ours(live)).values(**result, **times, lease_until=None))
 
     def _keep(self) -> None:
         while True:
@@ -178,9 +182,7 @@ class Replies:
 def _follow_live(live: LiveReply) -> Iterator[str | None]:
     sent = 0
     while True:
-        with live.changed:
-            live.changed.wait_for(lambda: live.done or len(live.text) > sent, timeout=HEARTBEAT_EVERY)
-            text, done = live.text, live.done
+        text, done = live.wait_beyond(sent)
         if len(text) > sent:
             yield text[sent:]
             sent = len(text)
@@ -191,7 +193,7 @@ def _follow_live(live: LiveReply) -> Iterator[str | None]:
         time.sleep(COALESCE)  # tokens that come meanwhile go out together
 
 
-def _is_ours(live: LiveReply) -> Any:
+def _is_ours(live: LiveReply) -> ColumnElement[bool]:
     return (
         (col(Message.id) == live.reply_id)
         & (col(Message.attempts) == live.attempt)

@@ -88,7 +88,7 @@ def list_with_status(session: Session, identity: Identity) -> list[tuple[Experie
     identity.require(Right.SEE_PUBLISHED)
     latest = _latest_own(identity).subquery()
     rows = session.exec(
-        select(Experience, Conversation.workflow_state)
+        select(Experience, Conversation)
         .outerjoin(latest, latest.c.experience_id == Experience.id)
         .outerjoin(Conversation, col(Conversation.id) == latest.c.id)
         .where(
@@ -97,14 +97,14 @@ def list_with_status(session: Session, identity: Identity) -> list[tuple[Experie
         )
         .order_by(col(Experience.id).desc())
     )
-    return [(experience, status_of(state)) for experience, state in rows]
+    return [(experience, status_of(conversation)) for experience, conversation in rows]
 
 
-def status_of(state: ConversationState | None) -> Status:
-    """Translate the state of a person's latest conversation."""
-    if state is None:
+def status_of(latest: Conversation | None) -> Status:
+    """Tell where somebody stands whose latest conversation this is."""
+    if latest is None:
         return Status.NOT_STARTED
-    return Status.COMPLETED if state is ConversationState.COMPLETED else Status.IN_PROGRESS
+    return Status.COMPLETED if latest.workflow_state is ConversationState.COMPLETED else Status.IN_PROGRESS
 
 
 def latest_conversation(session: Session, identity: Identity, experience: Experience) -> Conversation | None:
@@ -287,15 +287,13 @@ def _add_conversation(session: Session, identity: Identity, experience: Experien
 def _opening(conversation: Conversation, opening_line: str) -> Message:
     """Return the persona's first message: as written in the experience, otherwise for the model to write."""
     if opening_line:
-        return Message(
-            conversation_id=conversation.id or 0, speaker=Speaker.PERSONA, text=opening_line
-        )
+        return Message(conversation_id=conversation.id, speaker=Speaker.PERSONA, text=opening_line)
     return _empty_reply(conversation)
 
 
 def _empty_reply(conversation: Conversation) -> Message:
     return Message(
-        conversation_id=conversation.id or 0,
+        conversation_id=conversation.id,
         speaker=Speaker.PERSONA,
         state=MessageState.GENERATING,
         attempts=1,
@@ -305,7 +303,7 @@ def _empty_reply(conversation: Conversation) -> Message:
 
 def _add_turn(session: Session, conversation: Conversation, text: str, client_key: str) -> Turn:
     message = Message(
-        conversation_id=conversation.id or 0, speaker=Speaker.STUDENT, text=text, client_key=client_key
+        conversation_id=conversation.id, speaker=Speaker.STUDENT, text=text, client_key=client_key
     )
     session.add(message)
     session.flush()
@@ -318,9 +316,7 @@ def _add_turn(session: Session, conversation: Conversation, text: str, client_ke
 
 def _turn_by_key(session: Session, conversation: Conversation, client_key: str) -> Turn | None:
     message = session.exec(
-        select(Message).where(
-            Message.conversation_id == conversation.id, Message.client_key == client_key
-        )
+        select(Message).where(Message.conversation_id == conversation.id, Message.client_key == client_key)
     ).first()
     if message is None:
         return None

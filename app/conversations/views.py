@@ -1,6 +1,6 @@
 """The student's shelf, and the page on which a conversation is held."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 from uuid import uuid4
 
@@ -11,16 +11,15 @@ from flask import (
     redirect,
     render_template,
     request,
-    stream_with_context,
     url_for,
 )
-from flask_babel import lazy_gettext as _l
+from flask_babel import gettext
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.conversations import service
 from app.conversations.models import Conversation, Message, MessageState
 from app.conversations.replies import Replies
-from app.database import database, release_request_session, request_session
+from app.database import Database, database, release_request_session, request_session
 from app.errors import wants_json
 from app.experiences.service import get_experience
 from app.identity import Right
@@ -30,15 +29,7 @@ from app.markdown import render_markdown
 
 blueprint = launch_blueprint("conversations", __name__)
 
-_FAILURES = {
-    ModelErrorCode.BUSY: _l("The AI has too much to do just now. Your message is saved; try again in a moment."),
-    ModelErrorCode.TIMEOUT: _l("The AI took too long to answer. Your message is saved; try again."),
-    ModelErrorCode.REFUSED: _l(
-        "The AI is not set up correctly. Your message is saved; please tell your teacher, and try again later."
-    ),
-}
-_FAILED = _l("The AI did not answer. Your message is saved; try again.")
-_INTERRUPTED = _l("The reply was interrupted. Your message is saved; try again.")
+Sentences = Callable[[Message], str]
 
 
 @blueprint.get("/shelf")
@@ -46,7 +37,9 @@ def shelf() -> str:
     """The published experiences with the person's own status."""
     identity = current_identity()
     listed = service.list_with_status(request_session(), identity)
-    return render_template("conversations/shelf.html", listed=listed, may_converse=identity.may(Right.CONVERSE))
+    return render_template(
+        "conversations/shelf.html", listed=listed, may_converse=identity.may(Right.CONVERSE)
+    )
 
 
 @blueprint.get("/experiences/<int:experience_id>/conversation")
@@ -62,7 +55,7 @@ def show(experience_id: int) -> str:
         conversation=conversation,
         scenario=conversation.scenario if conversation else None,
         messages=messages,
-        failure=failure_sentence,
+        failure=failure_sentences(),
         model=cast(ModelAdapter, current_app.extensions["model"]).status(),
         max_message=service.MAX_MESSAGE,
         client_key=uuid4().hex,
@@ -120,7 +113,7 @@ def events(conversation_id: int, reply_id: int) -> BaseResponse:
     conversation = service.conversation_for(session, current_identity(), conversation_id)
     reply = service.reply_for(session, conversation, reply_id)
     release_request_session()
-    return _event_stream(reply.id or 0)
+    return _event_stream(reply.id)
 
 
 @blueprint.post("/conversations/<int:conversation_id>/finish")
@@ -132,11 +125,26 @@ def finish(conversation_id: int) -> BaseResponse:
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 
 
-def failure_sentence(reply: Message) -> str:
-    """Say to a student why a reply is missing, never in the upstream's words."""
-    if reply.state is MessageState.INTERRUPTED:
-        return str(_INTERRUPTED)
-    return str(_FAILURES.get(cast(ModelErrorCode, reply.error_code), _FAILED))
+def failure_sentences() -> Sentences:
+    """Return what says to a student, in their language, why a reply is missing; never in the upstream's words."""
+    interrupted = gettext("The reply was interrupted. Your message is saved; try again.")
+    failed = gettext("The AI did not answer. Your message is saved; try again.")
+    by_code: dict[str | None, str] = {
+        ModelErrorCode.BUSY: gettext(
+            "The AI is too busy just now. Your message is saved; try again in a moment."
+        ),
+        ModelErrorCode.TIMEOUT: gettext("The AI took too long to answer. Your message is saved; try again."),
+        ModelErrorCode.REFUSED: gettext(
+            "The AI is not set up correctly. Your message is saved; please tell your teacher, and try again later."
+        ),
+    }
+
+    def sentence(reply: Message) -> str:
+        return (
+            interrupted if reply.state is MessageState.INTERRUPTED else by_code.get(reply.error_code, failed)
+        )
+
+    return sentence
 
 
 def _replies() -> Replies:
@@ -145,31 +153,34 @@ def _replies() -> Replies:
 
 def _answer_with(conversation: Conversation, reply: Message) -> BaseResponse:
     if wants_json():
-        return _event_stream(reply.id or 0)
-    for _ in _replies().follow(reply.id or 0):
+        return _event_stream(reply.id)
+    for _ in _replies().follow(reply.id):
         pass
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 
 
 def _event_stream(reply_id: int) -> Response:
-    stream = stream_with_context(_events(reply_id))
+    stream = _events(reply_id, _replies(), database(), failure_sentences())
     return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def _events(reply_id: int) -> Iterator[bytes]:
-    """Yield ``reply`` (its id), ``text`` (a further piece) and at last ``done`` (the stored reply)."""
+def _events(reply_id: int, replies: Replies, database: Database, sentences: Sentences) -> Iterator[bytes]:
+    """Yield ``reply`` (its id), ``text`` (a further piece) and at last ``done`` (the stored reply).
+
+    Runs after the request's end: all that it needs is handed in.
+    """
     yield _event("reply", {"id": reply_id})
-    for piece in _replies().follow(reply_id):
+    for piece in replies.follow(reply_id):
         yield b": still there\n\n" if piece is None else _event("text", {"text": piece})
-    with database().transaction() as session:
+    with database.transaction() as session:
         reply = session.get_one(Message, reply_id)
-    yield _event("done", _as_event(reply))
+    yield _event("done", _as_event(reply, sentences))
 
 
-def _as_event(reply: Message) -> dict[str, Any]:
+def _as_event(reply: Message, sentences: Sentences) -> dict[str, Any]:
     if reply.state is MessageState.COMPLETE:
         return {"id": reply.id, "state": reply.state, "html": str(render_markdown(reply.text))}
-    return {"id": reply.id, "state": reply.state, "message": failure_sentence(reply)}
+    return {"id": reply.id, "state": reply.state, "message": sentences(reply)}
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

@@ -27,7 +27,7 @@ class User(SQLModel, table=True):
     __tablename__ = "users"
     __table_args__ = (UniqueConstraint("platform_id", "sub"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     platform_id: int = Field(foreign_key="platforms.id")
     sub: str = Field(max_length=255)
     canvas_user_id: str | None = Field(default=None, max_length=64)
@@ -42,7 +42,7 @@ class Course(SQLModel, table=True):
     __tablename__ = "courses"
     __table_args__ = (UniqueConstraint("platform_id", "context_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     platform_id: int = Field(foreign_key="platforms.id")
     context_id: str = Field(max_length=255)
     canvas_course_id: str | None = Field(default=None, max_length=64, index=True)
@@ -60,7 +60,7 @@ class Enrollment(SQLModel, table=True):
     __tablename__ = "enrollments"
     __table_args__ = (UniqueConstraint("course_id", "user_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     course_id: int = Field(foreign_key="courses.id")
     user_id: int = Field(foreign_key="users.id", index=True)
     role: Role = Field(sa_type=text_enum(Role))

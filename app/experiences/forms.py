@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from flask_babel import gettext, lazy_gettext as _l
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
 from wtforms import FieldList, StringField, TextAreaField
 
@@ -11,7 +12,7 @@ from app.experiences.models import Experience
 from app.experiences.rules import MAX_OBJECTIVES
 
 
-class ExperienceForm(FlaskForm):  # type: ignore[misc]
+class ExperienceForm(FlaskForm):
     """Keeps what was typed; the rules are those of `app.experiences.rules`, whose errors `show_errors` takes in."""
 
     title = StringField(_l("Title"))
@@ -21,6 +22,9 @@ class ExperienceForm(FlaskForm):  # type: ignore[misc]
     pedagogical_guidance = TextAreaField(_l("Pedagogical guidance"))
     persona_name = StringField(_l("Persona's name"))
     opening_line = TextAreaField(_l("Opening line"))
+
+    def __init__(self, experience: Experience | None = None) -> None:
+        super().__init__(obj=experience)  # type: ignore[no-untyped-call]
 
     def fields(self) -> dict[str, Any]:
         """Return what was typed, by field name."""
@@ -40,7 +44,7 @@ class ExperienceForm(FlaskForm):  # type: ignore[misc]
 
 def form_for(experience: Experience | None = None) -> ExperienceForm:
     """Return a form filled with what was typed, else with the experience."""
-    form = ExperienceForm(obj=experience)
+    form = ExperienceForm(experience)
     form.offer_blank_objective()
     return form
 

@@ -28,7 +28,7 @@ class Experience(SQLModel, table=True):
 
     __tablename__ = "experiences"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     course_id: int = Field(foreign_key="courses.id", index=True)
     title: str = Field(max_length=255)
     description: str = Field(default="", sa_type=Text)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from flask_babel import gettext, lazy_gettext as _l
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 from sqlmodel import Session, col, select
 
 from app.database import utc_now

@@ -109,8 +109,6 @@ def _saved(experience_id: int | None) -> Response:
 def _show_again(form: ExperienceForm, experience_id: int | None) -> tuple[str, int]:
     identity = current_identity()
     identity.require(Right.WRITE_EXPERIENCES)
-    experience = (
-        service.get_experience(request_session(), identity, experience_id) if experience_id else None
-    )
+    experience = service.get_experience(request_session(), identity, experience_id) if experience_id else None
     page = render_template("experiences/edit.html", form=form, experience=experience)
     return page, BAD_REQUEST if form.errors else 200

@@ -102,7 +102,9 @@ def _custom(custom: Mapping[str, Any], name: str) -> str | None:
     return None if text is None or text.startswith("$") else text
 
 
-def _web_address(value: object, schemes: frozenset[str] | set[str] = frozenset({"https", "http"})) -> str | None:
+def _web_address(
+    value: object, schemes: frozenset[str] | set[str] = frozenset({"https", "http"})
+) -> str | None:
     if not isinstance(value, str) or len(value) > MAX_URL or not (value.isascii() and value.isprintable()):
         return None
     try:

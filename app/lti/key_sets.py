@@ -1,5 +1,6 @@
 """The platforms' public keys, fetched with time-outs and kept for a while."""
 
+import json
 import threading
 import time
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class KeySets:
             response = self._http.get(url, timeout=TIMEOUT_SECONDS, stream=True)
             response.raise_for_status()
             body = response.raw.read(MAX_BYTES + 1, decode_content=True)
-            key_set = requests.compat.json.loads(body)
+            key_set = json.loads(body)
         except (requests.RequestException, OSError, ValueError) as error:
             raise KeySetError(f"{url}: {error}") from error
         if not _is_key_set(key_set):

@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jwt
 from pylti1p3.contrib.flask import FlaskMessageLaunch, FlaskRequest
 from pylti1p3.exception import LtiException
+from pylti1p3.registration import TKeySet
 from sqlmodel import Session
 
 from app.lti.claims import CLAIM
 from app.lti.key_sets import KeySetError, KeySets
 from app.lti.models import Deployment, Login, Platform
-from app.lti.platforms import RegisteredPlatforms, find_deployment, to_registration
+from app.lti.platforms import find_deployment, to_registration
 from app.lti.refusals import (
     PlatformKeysError,
     TokenRefusedError,
@@ -46,7 +47,7 @@ def require_deployment(session: Session, platform: Platform, claims: Mapping[str
     deployment_id = claims.get(CLAIM + "deployment_id")
     if not isinstance(deployment_id, str):
         raise TokenRefusedError(log="deployment_id missing or not text")
-    deployment = find_deployment(session, platform.id or 0, deployment_id)
+    deployment = find_deployment(session, platform.id, deployment_id)
     if deployment is None:
         raise UnknownDeploymentError(log=f"deployment {deployment_id!r:.300} of platform {platform.id}")
     return deployment
@@ -57,7 +58,9 @@ class _Launch(FlaskMessageLaunch):
 
     def __init__(self, platform: Platform, login: Login, id_token: str, key_sets: KeySets) -> None:
         form = {"id_token": id_token, "state": login.state}
-        super().__init__(FlaskRequest(cookies={}, session={}, request_data=form, request_is_secure=True), None)
+        super().__init__(
+            FlaskRequest(cookies={}, session={}, request_data=form, request_is_secure=True), None
+        )
         self._platform, self._login, self._key_sets = platform, login, key_sets
 
     def validate_state(self) -> "_Launch":
@@ -79,9 +82,9 @@ class _Launch(FlaskMessageLaunch):
             raise TokenRefusedError(log="azp is another's")
         return self
 
-    def fetch_public_key(self, key_set_url: str) -> Any:
+    def fetch_public_key(self, key_set_url: str) -> TKeySet:
         try:
-            return self._key_sets.get(key_set_url, self._header.get("kid"))
+            return cast(TKeySet, self._key_sets.get(key_set_url, self._header.get("kid")))
         except KeySetError as error:
             raise PlatformKeysError(log=str(error)) from error
 

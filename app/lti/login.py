@@ -9,6 +9,7 @@ from pylti1p3.contrib.flask.session import FlaskSessionService
 from pylti1p3.exception import OIDCException
 from sqlalchemy import delete, update
 from sqlmodel import Session, col
+from werkzeug.wrappers import Response as BaseResponse
 
 from app.database import utc_now
 from app.lti.models import Login
@@ -32,7 +33,7 @@ def start_login(session: Session, params: dict[str, str], app_url: str) -> Respo
     """
     _check_target(params.get("target_link_uri"), app_url)
     _check_deployment(session, params)
-    record, cookies = _PendingLogin(), LoginCookie(FlaskRequest(session={}))
+    record, cookies = _PendingLogin(), LoginCookie()
     request = FlaskRequest(session={}, request_data=params, request_is_secure=True)
     login = FlaskOIDCLogin(
         request, RegisteredPlatforms(session), session_service=record, cookie_service=cookies
@@ -46,7 +47,7 @@ def start_login(session: Session, params: dict[str, str], app_url: str) -> Respo
         Login(
             state=cookies.state,
             nonce=record.nonce,
-            platform_id=platform.id or 0,
+            platform_id=platform.id,
             target_link_uri=params.get("target_link_uri"),
         )
     )
@@ -81,16 +82,17 @@ def take_login(session: Session, state: str | None, cookies: dict[str, str]) -> 
 class LoginCookie(FlaskCookieService):
     """The cookie that binds a login to its browser; it travels to the launch address alone."""
 
-    state = ""
+    def __init__(self) -> None:
+        self.state = ""
 
     @staticmethod
     def name_for(state: str) -> str:
         """Return the name of a state's cookie."""
         return f"login-{state}"
 
-    def set_cookie(self, name: str, value: str, exp: int | None = None) -> None:
+    def set_cookie(self, name: str, value: str | int, exp: int | None = None) -> None:
         """Keep the state that pylti1p3 made; `update_response` writes it."""
-        self.state = value
+        self.state = str(value)
 
     def update_response(self, response: Response) -> None:
         """Set the cookie so that it works in a frame on another site (partitioned, RFC 6265bis)."""
@@ -104,6 +106,13 @@ class LoginCookie(FlaskCookieService):
             samesite="None",
             partitioned=True,
         )
+
+
+def forget_cookie(response: BaseResponse, state: str) -> None:
+    """Remove a used login's cookie from the browser."""
+    response.delete_cookie(
+        LoginCookie.name_for(state), path=LAUNCH_PATH, secure=True, samesite="None", partitioned=True
+    )
 
 
 class _PendingLogin(FlaskSessionService):
@@ -133,7 +142,7 @@ def _check_deployment(session: Session, params: dict[str, str]) -> None:
     if not deployment_id or not params.get("iss"):
         return
     platform = find_platform(session, params["iss"], params.get("client_id"))
-    if find_deployment(session, platform.id or 0, deployment_id) is None:
+    if find_deployment(session, platform.id, deployment_id) is None:
         raise UnknownDeploymentError(log=f"deployment {deployment_id!r:.300} of platform {platform.id}")
 
 

@@ -10,8 +10,8 @@ from app.courses.models import Role
 from app.database import UtcDateTime, text_enum, utc_now
 
 
-class PlatformState(StrEnum):
-    """Whether launches of a platform are accepted."""
+class RegistrationState(StrEnum):
+    """Whether launches of a platform, or of one of its deployments, are accepted."""
 
     ACTIVE = "active"
     REMOVED = "removed"
@@ -30,7 +30,7 @@ class Platform(SQLModel, table=True):
     __tablename__ = "platforms"
     __table_args__ = (UniqueConstraint("issuer", "client_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     issuer: str = Field(max_length=255)
     client_id: str = Field(max_length=255)
     auth_login_url: str = Field(max_length=2000)
@@ -38,7 +38,9 @@ class Platform(SQLModel, table=True):
     key_set_url: str = Field(max_length=2000)
     auth_audience: str | None = Field(default=None, max_length=2000)
     source: PlatformSource = Field(sa_type=text_enum(PlatformSource))
-    workflow_state: PlatformState = Field(default=PlatformState.ACTIVE, sa_type=text_enum(PlatformState))
+    workflow_state: RegistrationState = Field(
+        default=RegistrationState.ACTIVE, sa_type=text_enum(RegistrationState)
+    )
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
@@ -48,9 +50,12 @@ class Deployment(SQLModel, table=True):
     __tablename__ = "deployments"
     __table_args__ = (UniqueConstraint("platform_id", "deployment_id"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int = Field(default=None, primary_key=True)
     platform_id: int = Field(foreign_key="platforms.id")
     deployment_id: str = Field(max_length=255)
+    workflow_state: RegistrationState = Field(
+        default=RegistrationState.ACTIVE, sa_type=text_enum(RegistrationState)
+    )
 
 
 class Login(SQLModel, table=True):

@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, Validat
 from pylti1p3.deployment import Deployment as LtiDeployment
 from pylti1p3.registration import Registration
 from pylti1p3.tool_config import ToolConfAbstract
+from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from app.database import upsert
-from app.lti.models import Deployment, Platform, PlatformSource, PlatformState
+from app.lti.models import Deployment, Platform, PlatformSource, RegistrationState
 from app.lti.refusals import AmbiguousPlatformError, UnknownPlatformError
 
 
@@ -71,12 +72,10 @@ def sync_tool_config(session: Session, path: Path) -> int:
     One that it no longer holds stops launching; its people and work stay. Raises `PlatformConfigError`.
     """
     entries = read_tool_config(path)
-    kept = {
-        save_platform(session, issuer, entry, PlatformSource.TOOL_CONFIG).id for issuer, entry in entries
-    }
+    kept = {save_platform(session, issuer, entry, PlatformSource.TOOL_CONFIG).id for issuer, entry in entries}
     for platform in session.exec(select(Platform).where(Platform.source == PlatformSource.TOOL_CONFIG)):
         if platform.id not in kept:
-            platform.workflow_state = PlatformState.REMOVED
+            platform.workflow_state = RegistrationState.REMOVED
     return len(entries)
 
 
@@ -89,18 +88,28 @@ def save_platform(session: Session, issuer: str, entry: PlatformEntry, source: P
         values={
             **entry.model_dump(exclude={"client_id", "deployment_ids"}),
             "source": source,
-            "workflow_state": PlatformState.ACTIVE,
+            "workflow_state": RegistrationState.ACTIVE,
         },
     )
+    session.execute(
+        update(Deployment)
+        .where(col(Deployment.platform_id) == platform.id)
+        .values(workflow_state=RegistrationState.REMOVED)
+    )
     for deployment_id in entry.deployment_ids:
-        upsert(session, Deployment, {"platform_id": platform.id, "deployment_id": deployment_id}, {})
+        key = {"platform_id": platform.id, "deployment_id": deployment_id}
+        upsert(session, Deployment, key, {"workflow_state": RegistrationState.ACTIVE})
     return platform
 
 
 def list_platforms(session: Session) -> list[tuple[Platform, list[str]]]:
     """Return the active platforms with their deployment ids."""
-    platforms = session.exec(select(Platform).where(Platform.workflow_state == PlatformState.ACTIVE)).all()
-    deployments = session.exec(select(Deployment)).all()
+    platforms = session.exec(
+        select(Platform).where(Platform.workflow_state == RegistrationState.ACTIVE)
+    ).all()
+    deployments = session.exec(
+        select(Deployment).where(Deployment.workflow_state == RegistrationState.ACTIVE)
+    ).all()
     return [
         (platform, [row.deployment_id for row in deployments if row.platform_id == platform.id])
         for platform in platforms
@@ -109,7 +118,7 @@ def list_platforms(session: Session) -> list[tuple[Platform, list[str]]]:
 
 def remove_platform(session: Session, issuer: str, client_id: str) -> None:
     """Stop a platform's launches; its people and work stay. Raises `UnknownPlatformError`."""
-    find_platform(session, issuer, client_id).workflow_state = PlatformState.REMOVED
+    find_platform(session, issuer, client_id).workflow_state = RegistrationState.REMOVED
 
 
 def find_platform(session: Session, issuer: str, client_id: str | None) -> Platform:
@@ -118,7 +127,7 @@ def find_platform(session: Session, issuer: str, client_id: str | None) -> Platf
     Raises `UnknownPlatformError` or `AmbiguousPlatformError`.
     """
     query = select(Platform).where(
-        Platform.issuer == issuer, Platform.workflow_state == PlatformState.ACTIVE
+        Platform.issuer == issuer, Platform.workflow_state == RegistrationState.ACTIVE
     )
     if client_id:
         query = query.where(Platform.client_id == client_id)
@@ -131,10 +140,12 @@ def find_platform(session: Session, issuer: str, client_id: str | None) -> Platf
 
 
 def find_deployment(session: Session, platform_id: int, deployment_id: str) -> Deployment | None:
-    """Find one of a platform's deployments."""
+    """Find one of a platform's active deployments."""
     return session.exec(
         select(Deployment).where(
-            col(Deployment.platform_id) == platform_id, col(Deployment.deployment_id) == deployment_id
+            Deployment.platform_id == platform_id,
+            Deployment.deployment_id == deployment_id,
+            Deployment.workflow_state == RegistrationState.ACTIVE,
         )
     ).first()
 
@@ -153,18 +164,28 @@ class RegisteredPlatforms(ToolConfAbstract[Any]):
         """Always."""
         return True
 
+    def find_registration_by_issuer(self, iss: str, *_args: object, **_kwargs: object) -> Registration:
+        """Find an issuer's only registration. Raises a `LaunchRefusedError` where there is none or another."""
+        return to_registration(find_platform(self._session, iss, None))
+
     def find_registration_by_params(
         self, iss: str, client_id: str | None, *_args: object, **_kwargs: object
     ) -> Registration:
         """Find a registration. Raises a `LaunchRefusedError` where there is none."""
         return to_registration(find_platform(self._session, iss, client_id))
 
+    def find_deployment(self, iss: str, deployment_id: str) -> LtiDeployment | None:
+        """Find a deployment of an issuer's only registration."""
+        return self._deployment(find_platform(self._session, iss, None), deployment_id)
+
     def find_deployment_by_params(
         self, iss: str, deployment_id: str, client_id: str, *_args: object, **_kwargs: object
     ) -> LtiDeployment | None:
         """Find a deployment of a registration."""
-        platform = find_platform(self._session, iss, client_id)
-        found = find_deployment(self._session, platform.id or 0, deployment_id)
+        return self._deployment(find_platform(self._session, iss, client_id), deployment_id)
+
+    def _deployment(self, platform: Platform, deployment_id: str) -> LtiDeployment | None:
+        found = find_deployment(self._session, platform.id, deployment_id)
         return LtiDeployment().set_deployment_id(found.deployment_id) if found else None
 
 

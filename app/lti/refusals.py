@@ -62,7 +62,9 @@ class StateRefusedError(LaunchRefusedError):
     message = _l(
         "This launch was used before or took too long. Go back to your course and open AI Experiences again."
     )
-    administrator = _l("Each launch works once, within ten minutes of its login. Reloading the page sends it again.")
+    administrator = _l(
+        "Each launch works once, within ten minutes of its login. Reloading the page sends it again."
+    )
 
 
 class CookieMissingError(LaunchRefusedError):
@@ -95,7 +97,9 @@ class PlatformKeysError(LaunchRefusedError):
     status = 503
     retryable = True
     message = _l("Your school's learning platform did not answer just now. Please try again in a minute.")
-    administrator = _l("The platform's key set could not be fetched. Check its address and that it can be reached.")
+    administrator = _l(
+        "The platform's key set could not be fetched. Check its address and that it can be reached."
+    )
 
 
 class UnsupportedMessageError(LaunchRefusedError):

@@ -14,7 +14,7 @@ from app.database import database, request_session, utc_now
 from app.errors import SessionEndedError
 from app.identity import Identity
 from app.lti.claims import LaunchClaims
-from app.lti.models import Launch, Platform, PlatformState
+from app.lti.models import Launch, Platform, RegistrationState
 
 LAUNCHES_PATH = "/launches"
 TOUCH_EVERY = timedelta(minutes=1)
@@ -95,7 +95,7 @@ def _resume(db: Session, launch_id: str) -> tuple[Launch, Identity]:
         .where(
             Launch.id == launch_id,
             Launch.last_seen_at > utc_now() - idle,
-            Platform.workflow_state == PlatformState.ACTIVE,
+            Platform.workflow_state == RegistrationState.ACTIVE,
         )
     ).first()
     if row is None:

@@ -12,8 +12,8 @@ from app.lti.claims import parse_claims
 from app.lti.key_sets import KeySets
 from app.lti.keys import KeyRing
 from app.lti.launch import require_deployment, verify_launch
-from app.lti.login import start_login, take_login
-from app.lti.models import Platform, PlatformState
+from app.lti.login import forget_cookie, start_login, take_login
+from app.lti.models import Platform, RegistrationState
 from app.lti.refusals import LaunchRefusedError, StateRefusedError, UnknownPlatformError
 from app.lti.sessions import hand_cookie_to, open_launch
 
@@ -35,7 +35,7 @@ def launch() -> BaseResponse:
     with database().transaction() as db:
         login = take_login(db, request.form.get("state"), request.cookies)
         platform = db.get_one(Platform, login.platform_id)
-    if platform.workflow_state is not PlatformState.ACTIVE:
+    if platform.workflow_state is not RegistrationState.ACTIVE:
         raise UnknownPlatformError(log=f"platform {platform.id} was removed")
     # No transaction is open here: the platform's keys may have to be fetched.
     key_sets = cast(KeySets, current_app.extensions["key_sets"])
@@ -43,10 +43,12 @@ def launch() -> BaseResponse:
     claims = parse_claims(body)
     db = request_session()
     deployment = require_deployment(db, platform, body)
-    enrollment = record_visit(db, platform.id or 0, claims.visit)
-    opened = open_launch(db, enrollment, platform.id or 0, deployment.id or 0, claims)
+    enrollment = record_visit(db, platform.id, claims.visit)
+    opened = open_launch(db, enrollment, platform.id, deployment.id, claims)
     hand_cookie_to(opened)
-    return redirect(url_for("experiences.index", launch_id=opened.id), code=303)
+    response = redirect(url_for("experiences.index", launch_id=opened.id), code=303)
+    forget_cookie(response, login.state)
+    return response
 
 
 @blueprint.get("/launch")

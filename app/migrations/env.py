@@ -1,6 +1,6 @@
 """Alembic's entry: runs the migrations on the engine that the application gives."""
 
-from typing import Any
+from typing import Literal
 
 from alembic import context
 from sqlalchemy import text
@@ -15,7 +15,7 @@ from app.database import UtcDateTime
 UPGRADE_LOCK = 815_001_300
 
 
-def plain_type(kind: str, item: Any, _autogen: object) -> str | bool:
+def plain_type(kind: str, item: object, _autogen: object) -> str | Literal[False]:
     """Write SQLAlchemy's own types into migrations, so that they outlive changes of the application."""
     if kind == "type" and isinstance(item, AutoString):
         return f"sa.String({item.length})"

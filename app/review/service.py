@@ -63,8 +63,7 @@ def class_of(session: Session, identity: Identity, experience: Experience) -> li
         .order_by(func.lower(User.name), col(User.id))
     )
     return [
-        StudentRow(user, status_of(conversation.workflow_state if conversation else None), conversation, count)
-        for user, conversation, count in rows
+        StudentRow(user, status_of(conversation), conversation, count) for user, conversation, count in rows
     ]
 
 
@@ -96,7 +95,7 @@ def latest_transcripts(session: Session, identity: Identity, experience: Experie
     ):
         said[message.conversation_id].append(message)
     return [
-        _as_transcript(conversation, experience, student, said[conversation.id or 0])
+        _as_transcript(conversation, experience, student, said[conversation.id])
         for conversation, experience, student in found
     ]
 

@@ -1,6 +1,7 @@
 """`ai-experiences demo`: the tool, the sandbox and the embedded model, started together and stopped together."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -79,12 +80,13 @@ def prepare_demo(demo: Demo) -> None:
         platform = save_platform(
             session, demo.sandbox.issuer, PlatformEntry.model_validate(entry), PlatformSource.COMMAND
         )
-        seed_sandbox(session, platform.id or 0)
+        seed_sandbox(session, platform.id)
     create_app(demo.settings).extensions["key_ring"].public_key_set()
 
 
 def run_demo(demo: Demo, tool_command: list[str], model_command: list[str], *, open_browser: bool) -> None:
     """Run everything until interrupted. Raises `DemoError` where the tool does not start."""
+    signal.signal(signal.SIGTERM, _stop)
     with ExitStack() as running:
         tool = running.enter_context(_process(tool_command, demo.environment))
         model = None
@@ -98,6 +100,10 @@ def run_demo(demo: Demo, tool_command: list[str], model_command: list[str], *, o
             _show_model_progress(demo.settings.local_model_state, model, tool)
         tool.wait()
         raise DemoError("The tool has stopped. Its last words are above.")
+
+
+def _stop(_number: int, _frame: object) -> None:
+    raise SystemExit(0)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def upgrade() -> None:
     sa.Column('key_set_url', sa.String(2000), nullable=False),
     sa.Column('auth_audience', sa.String(2000), nullable=True),
     sa.Column('source', sa.Enum('tool_config', 'command', name='platformsource', native_enum=False, length=20), nullable=False),
-    sa.Column('workflow_state', sa.Enum('active', 'removed', name='platformstate', native_enum=False, length=20), nullable=False),
+    sa.Column('workflow_state', sa.Enum('active', 'removed', name='registrationstate', native_enum=False, length=20), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_platforms')),
     sa.UniqueConstraint('issuer', 'client_id', name=op.f('uq_platforms_issuer_client_id'))
@@ -44,6 +44,7 @@ def upgrade() -> None:
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('platform_id', sa.Integer(), nullable=False),
     sa.Column('deployment_id', sa.String(255), nullable=False),
+    sa.Column('workflow_state', sa.Enum('active', 'removed', name='registrationstate', native_enum=False, length=20), nullable=False),
     sa.ForeignKeyConstraint(['platform_id'], ['platforms.id'], name=op.f('fk_deployments_platform_id_platforms')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_deployments')),
     sa.UniqueConstraint('platform_id', 'deployment_id', name=op.f('uq_deployments_platform_id_deployment_id'))

@@ -6,6 +6,7 @@ const RECONNECT_PAUSE = 1500;
 const COUNT_FROM = 500;
 
 const chat = document.querySelector("[data-chat]");
+const log = chat.querySelector("[data-log]");
 const messages = chat.querySelector("[data-messages]");
 const composer = chat.querySelector("[data-composer]");
 const texts = chat.dataset;
@@ -50,12 +51,12 @@ function addMessage(speaker, text) {
 }
 
 function scrollToEnd() {
-  messages.scrollTop = messages.scrollHeight;
+  log.scrollTop = log.scrollHeight;
 }
 
 function setBusy(value) {
   busy = value;
-  messages.setAttribute("aria-busy", String(value));
+  log.setAttribute("aria-busy", String(value));
   composer?.querySelector("button").toggleAttribute("disabled", value);
 }
 
