@@ -1,0 +1,28 @@
+"""Text from outside."""
+
+import pytest
+
+from app.text import clean_line, clean_text
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("  Ada \n Byron ", "Ada Byron"),
+        ("a\x00b", "a b"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("x" * 300, "x" * 9 + "…"),
+        ("\ud800", None),
+        ("   ", None),
+        (None, None),
+        (7, None),
+        (["x"], None),
+        ("Zoë 🦉", "Zoë 🦉"),
+    ],
+)
+def test_a_line(value: object, line: str | None) -> None:
+    assert clean_line(value, 10) == line
+
+
+def test_text_keeps_its_lines() -> None:
+    assert clean_text(" a\r\nb\rc\x00\td \n") == "a\nb\nc\td"
