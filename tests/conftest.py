@@ -2,12 +2,13 @@
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import event
 from sqlmodel import Session
 
 from app import create_app
@@ -19,24 +20,39 @@ from app.settings import Settings
 from tests.support.fake_model import FakeModel
 from tests.support.people import Visitor
 from tests.support.ports import free_port
+from tests.support.postgres import postgres_server, run_sql, with_database
 
 TOOL_URL = "http://localhost:8000"
 
 
 @pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("database") / "migrated.db"
-    database = Database(f"sqlite:///{path}")
-    database.upgrade()
-    database.engine.dispose()
+    _migrate(f"sqlite:///{path}")
     return path
 
 
+@pytest.fixture(scope="session")
+def migrated_postgres() -> Iterator[str | None]:
+    """The address of a server whose database `migrated` is a template; None without PostgreSQL."""
+    with postgres_server() as url:
+        if url is not None:
+            run_sql(url, "CREATE DATABASE migrated")
+            _migrate(with_database(url, "migrated"))
+        yield url
+
+
 @pytest.fixture
-def database_url(migrated_database: Path, tmp_path: Path) -> str:
+def database_url(migrated_sqlite: Path, tmp_path: Path) -> str:
     copy = tmp_path / "test.db"
-    shutil.copy(migrated_database, copy)
+    shutil.copy(migrated_sqlite, copy)
     return f"sqlite:///{copy}"
+
+
+def _migrate(url: str) -> None:
+    database = Database(url)
+    database.upgrade()
+    database.engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +116,25 @@ def db(app: Flask) -> Iterator[Session]:
     """A session beside the application's own."""
     with app.extensions["database"].transaction() as session:
         yield session
+
+
+@pytest.fixture
+def count_queries(app: Flask) -> Callable[[Callable[[], object]], int]:
+    """Return a function that tells how many statements a call sends to the database."""
+    engine = app.extensions["database"].engine
+
+    def count(call: Callable[[], object]) -> int:
+        statements: list[str] = []
+
+        def note(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+            statements.append(statement)
+
+        event.listen(engine, "before_cursor_execute", note)
+        call()
+        event.remove(engine, "before_cursor_execute", note)
+        return len(statements)
+
+    return count
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ EXPERIENCE = {
 }
 
 
-def begin_login(client: FlaskClient, sandbox: Sandbox, who: str, course: int = BIOLOGY, **changes: str) -> TestResponse:
+def begin_login(
+    client: FlaskClient, sandbox: Sandbox, who: str, course: int = BIOLOGY, **changes: str
+) -> TestResponse:
     """Post the platform's login initiation."""
     launch = Launch(
         person=sandbox.person(who),
@@ -113,6 +115,7 @@ class Visitor:
             f"/conversations/{conversation_id}/messages",
             {"message": text, "client_key": key},
             headers={"Accept": "text/event-stream"},
+            buffered=True,
         )
 
 

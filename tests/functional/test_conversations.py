@@ -1,0 +1,348 @@
+"""Students talk with a persona; every message survives, every reply arrives once."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlmodel import Session, select, update
+
+from app.conversations.models import Conversation, Message, MessageState
+from app.database import utc_now
+from app.sandbox import Sandbox
+from tests.support.fake_model import FakeModel
+from tests.support.people import EXPERIENCE, HISTORY, Visitor, events
+
+
+@pytest.fixture
+def conversation_id(teacher: Visitor, student: Visitor) -> int:
+    return student.start(teacher.write_experience())
+
+
+def stored(app: Flask, conversation_id: int) -> list[Message]:
+    with app.extensions["database"].transaction() as db:
+        query = select(Message).where(Message.conversation_id == conversation_id).order_by(Message.id)
+        return list(db.exec(query))
+
+
+def said(app: Flask, conversation_id: int) -> list[tuple[str, str, str]]:
+    return [(message.speaker, message.text, message.state) for message in stored(app, conversation_id)]
+
+
+def test_the_persona_speaks_first_with_the_written_line(app: Flask, conversation_id: int) -> None:
+    assert said(app, conversation_id) == [("persona", EXPERIENCE["opening_line"], "complete")]
+
+
+def test_without_a_written_line_the_model_opens(
+    app: Flask, teacher: Visitor, student: Visitor, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with("Good day, I have a complaint.")
+    conversation_id = student.start(teacher.write_experience(opening_line=""))
+    opening = stored(app, conversation_id)[0]
+    student.get(f"/conversations/{conversation_id}/messages/{opening.id}/events", buffered=True)
+    assert said(app, conversation_id) == [("persona", "Good day, I have a complaint.", "complete")]
+
+
+def test_a_reply_streams_and_is_stored_with_what_it_cost(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with("I am **very** angry.")
+    response = student.send(conversation_id, "Hello, how can I help?")
+    names = [name for name, _ in events(response)]
+    assert response.mimetype == "text/event-stream"
+    assert names[0] == "reply"
+    assert "text" in names
+    assert events(response)[-1][1]["html"] == "<p>I am <strong>very</strong> angry.</p>\n"
+    reply = stored(app, conversation_id)[-1]
+    assert reply.text == "I am **very** angry."
+    assert reply.model
+    assert reply.latency_ms is not None
+    assert reply.first_token_ms is not None
+    assert reply.prompt_tokens is not None
+    assert reply.completion_tokens is not None
+
+
+def test_the_model_is_told_the_scenario_and_no_names(
+    student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    student.send(conversation_id, "Hello!")
+    asked = str(fake_model.requests[-1])
+    assert EXPERIENCE["facts"] in asked
+    assert EXPERIENCE["pedagogical_guidance"] in asked
+    assert "Hello!" in asked
+    assert "Amara" not in asked
+    assert "Diallo" not in asked
+
+
+def test_without_javascript_the_page_comes_when_the_reply_is_there(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with("Well.")
+    response = student.post(
+        f"/conversations/{conversation_id}/messages",
+        {"message": "Hello", "client_key": "k"},
+        headers={"Accept": "text/html"},
+    )
+    assert response.status_code == 303
+    assert said(app, conversation_id)[-1] == ("persona", "Well.", "complete")
+
+
+def test_reload_shows_everything(student: Visitor, conversation_id: int, fake_model: FakeModel) -> None:
+    fake_model.reply_with("Well.")
+    student.send(conversation_id, "Hello <b>there</b>")
+    path = f"/experiences/{_experience_of(student)}/conversation"
+    text = student.page(path).select_one("[data-messages]").text
+    assert EXPERIENCE["opening_line"] in text
+    assert "Hello <b>there</b>" in text
+    assert "Well." in text
+
+
+def test_hostile_replies_are_cleaned(student: Visitor, conversation_id: int, fake_model: FakeModel) -> None:
+    fake_model.reply_with(
+        "<script>alert(1)</script> [x](javascript:alert(1)) ![y](https://spy.example/p.png)"
+    )
+    html = events(student.send(conversation_id, "Hello"))[-1][1]["html"]
+    assert "<script" not in html
+    assert "javascript:" not in html.replace("[x](javascript:alert(1))", "")
+    assert "<img" not in html
+
+
+def test_a_repeated_send_is_one_turn(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    first = student.send(conversation_id, "Hello", key="same")
+    second = student.send(conversation_id, "Hello", key="same")
+    assert events(first)[0] == events(second)[0]
+    assert events(second)[-1][1]["state"] == "complete"
+    assert len(stored(app, conversation_id)) == 3
+    assert len(fake_model.requests) == 1
+
+
+def test_a_double_click_is_one_turn(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    clients = [student, Visitor(_same_browser(app, student), student.root, student.csrf)]
+    threads = [
+        threading.Thread(target=visitor.send, args=(conversation_id, "Hello", "same")) for visitor in clients
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(stored(app, conversation_id)) == 3
+    assert len(fake_model.requests) == 1
+
+
+def test_a_second_message_waits_for_the_reply(app: Flask, student: Visitor, conversation_id: int) -> None:
+    student.send(conversation_id, "Hello", key="one")
+    with app.extensions["database"].transaction() as db:
+        newest = db.exec(select(Message).order_by(Message.id.desc())).first()
+        newest.state, newest.lease_until = MessageState.GENERATING, utc_now() + timedelta(minutes=1)
+    response = student.send(conversation_id, "And?", key="two")
+    assert response.status_code == 409
+    assert response.json["code"] == "turn_in_progress"
+    assert response.json["retryable"] is True
+    assert len(stored(app, conversation_id)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "code"),
+    [
+        ("", 400, "message_missing"),
+        (" \n\t ", 400, "message_missing"),
+        ("x" * 4_001, 422, "message_too_long"),
+    ],
+)
+def test_a_message_that_cannot_be_sent_says_why_and_calls_no_model(
+    app: Flask,
+    student: Visitor,
+    conversation_id: int,
+    fake_model: FakeModel,
+    text: str,
+    status: int,
+    code: str,
+) -> None:
+    response = student.send(conversation_id, text)
+    assert response.status_code == status
+    assert response.json["code"] == code
+    assert response.json["reference_id"]
+    assert len(stored(app, conversation_id)) == 1
+    assert fake_model.requests == []
+
+
+def test_exactly_4000_characters_fit(app: Flask, student: Visitor, conversation_id: int) -> None:
+    student.send(conversation_id, "ß" * 4_000)
+    assert said(app, conversation_id)[1] == ("student", "ß" * 4_000, "complete")
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 503])
+def test_a_model_that_is_down_loses_nothing_and_can_be_tried_again(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel, status: int
+) -> None:
+    fake_model.fail_with(status, '{"error": {"message": "secret upstream words"}}')
+    response = student.send(conversation_id, "Hello")
+    failure = events(response)[-1][1]
+    assert failure["state"] == "failed"
+    assert "Your message is saved" in failure["message"]
+    assert "secret upstream words" not in response.text
+    page = student.page(f"/experiences/{_experience_of(student)}/conversation")
+    assert page.select_one("[data-testid=retry]")
+    assert "Hello" in page.text
+    fake_model.reply_with("Here I am.")
+    retried = student.post(
+        f"/conversations/{conversation_id}/messages/{failure['id']}/retry",
+        headers={"Accept": "text/event-stream"},
+    )
+    assert events(retried)[-1][1]["state"] == "complete"
+    assert [text for _, text, _ in said(app, conversation_id)] == [
+        EXPERIENCE["opening_line"],
+        "Hello",
+        "Here I am.",
+    ]
+
+
+def test_a_reply_that_did_not_fail_cannot_be_retried(student: Visitor, conversation_id: int) -> None:
+    reply = events(student.send(conversation_id, "Hello"))[-1][1]
+    assert student.post(f"/conversations/{conversation_id}/messages/{reply['id']}/retry").status_code == 409
+
+
+def test_a_reply_whose_writer_died_can_be_tried_again(
+    app: Flask, student: Visitor, conversation_id: int
+) -> None:
+    reply = events(student.send(conversation_id, "Hello"))[-1][1]
+    with app.extensions["database"].transaction() as db:
+        db.exec(
+            update(Message)
+            .where(Message.id == reply["id"])
+            .values(state=MessageState.GENERATING, lease_until=utc_now() - timedelta(seconds=1))
+        )
+    resumed = student.get(f"/conversations/{conversation_id}/messages/{reply['id']}/events")
+    assert events(resumed)[-1][1]["state"] == "interrupted"
+    retried = student.post(
+        f"/conversations/{conversation_id}/messages/{reply['id']}/retry",
+        headers={"Accept": "text/event-stream"},
+    )
+    assert events(retried)[-1][1]["state"] == "complete"
+
+
+def test_a_reader_who_leaves_stops_nothing(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(["One ", "two ", "three."], delay=0.05)
+    response = student.post(
+        f"/conversations/{conversation_id}/messages",
+        {"message": "Count!", "client_key": "k"},
+        headers={"Accept": "text/event-stream"},
+        buffered=False,
+    )
+    next(iter(response.response))
+    response.close()
+    reply = stored(app, conversation_id)[-1]
+    student.get(f"/conversations/{conversation_id}/messages/{reply.id}/events", buffered=True)
+    assert said(app, conversation_id)[-1] == ("persona", "One two three.", "complete")
+
+
+def test_start_again_keeps_the_old_conversation(app: Flask, student: Visitor, conversation_id: int) -> None:
+    student.send(conversation_id, "Hello")
+    experience_id = _experience_of(student)
+    second = student.start(experience_id, instead_of=conversation_id)
+    assert second != conversation_id
+    assert len(stored(app, conversation_id)) == 3
+    assert student.send(conversation_id, "Still there?", key="late").status_code == 409
+
+
+def test_a_repeated_start_is_one_conversation(student: Visitor, conversation_id: int) -> None:
+    assert student.start(_experience_of(student), instead_of=0) == conversation_id
+
+
+def test_finish_completes_and_can_be_begun_again(student: Visitor, conversation_id: int) -> None:
+    student.send(conversation_id, "Hello")
+    student.post(f"/conversations/{conversation_id}/finish")
+    assert "Completed" in student.page("/shelf").text
+    assert student.start(_experience_of(student), instead_of=conversation_id) != conversation_id
+    assert "In progress" in student.page("/shelf").text
+
+
+def test_a_conversation_without_a_word_is_not_completed(student: Visitor, conversation_id: int) -> None:
+    student.post(f"/conversations/{conversation_id}/finish")
+    assert "Not started" in student.page("/shelf").text
+
+
+def test_another_students_conversation_is_not_there(
+    app: Flask, sandbox: Sandbox, student: Visitor, teacher: Visitor, conversation_id: int
+) -> None:
+    reply = events(student.send(conversation_id, "Hello"))[-1][1]
+    others = [
+        Visitor.launch(app, sandbox, "liam.oconnor"),
+        Visitor.launch(app, sandbox, "amara.diallo", HISTORY),
+        teacher,
+    ]
+    for other in others:
+        assert other.send(conversation_id, "Mine!").status_code == 404
+        assert other.get(f"/conversations/{conversation_id}/messages/{reply['id']}/events").status_code == 404
+        assert other.post(f"/conversations/{conversation_id}/messages/{reply['id']}/retry").status_code == 404
+        assert other.post(f"/conversations/{conversation_id}/finish").status_code == 404
+    assert len(stored(app, conversation_id)) == 3
+
+
+def test_a_reply_of_another_conversation_is_not_there(
+    app: Flask, sandbox: Sandbox, student: Visitor, conversation_id: int
+) -> None:
+    reply = events(student.send(conversation_id, "Hello"))[-1][1]
+    other = Visitor.launch(app, sandbox, "liam.oconnor")
+    own = other.start(_experience_of(student))
+    assert other.get(f"/conversations/{own}/messages/{reply['id']}/events").status_code == 404
+
+
+def test_an_edit_never_changes_a_running_conversation(
+    teacher: Visitor, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    changed = EXPERIENCE | {"facts": "Everything is different now."}
+    teacher.post(f"/experiences/{_experience_of(student)}", changed)
+    student.send(conversation_id, "Hello")
+    assert EXPERIENCE["facts"] in str(fake_model.requests[-1])
+    assert "Everything is different now." not in str(fake_model.requests[-1])
+
+
+def test_observers_read_but_do_not_talk(app: Flask, sandbox: Sandbox, teacher: Visitor) -> None:
+    experience_id = teacher.write_experience()
+    observer = Visitor.launch(app, sandbox, "grace.diallo")
+    assert observer.get(f"/experiences/{experience_id}/conversation").status_code == 200
+    assert observer.post(f"/experiences/{experience_id}/conversations").status_code == 403
+
+
+def test_a_teachers_trial_stays_a_trial(teacher: Visitor, db: Session) -> None:
+    experience_id = teacher.write_experience(publish=False)
+    conversation_id = teacher.start(experience_id)
+    teacher.send(conversation_id, "Hello")
+    assert db.get_one(Conversation, conversation_id).is_preview
+    assert "Hello" not in teacher.page(f"/experiences/{experience_id}").text
+    assert teacher.get(f"/conversations/{conversation_id}/transcript").status_code == 404
+
+
+def test_long_conversations_stay_within_the_window(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    with app.extensions["database"].transaction() as db:
+        for number in range(200):
+            speaker = "student" if number % 2 else "persona"
+            db.add(
+                Message(conversation_id=conversation_id, speaker=speaker, text=f"{number} " + "word " * 300)
+            )
+    student.send(conversation_id, "The newest message")
+    asked = str(fake_model.requests[-1])
+    assert "The newest message" in asked
+    assert EXPERIENCE["facts"] in asked
+    assert len(asked) / 3 < 16_000
+
+
+def _experience_of(visitor: Visitor) -> int:
+    link = visitor.page("/shelf").select_one("[data-testid=experience] a")["href"]
+    return int(link.split("/experiences/")[1].split("/")[0])
+
+
+def _same_browser(app: Flask, visitor: Visitor):
+    client = app.test_client()
+    cookie = visitor.client.get_cookie("launch", path=visitor.root)
+    client.set_cookie("launch", cookie.value, path=visitor.root)
+    return client

@@ -1,0 +1,49 @@
+"""The demo never runs against a production configuration, and its seeds hold the tool's own rules."""
+
+from pathlib import Path
+
+import pytest
+from sqlmodel import Session, select
+
+from app.conversations.models import Conversation, Message
+from app.experiences.models import Experience
+from app.experiences.rules import check_fields
+from app.lti.models import Platform
+from app.sandbox.demo import DemoError, plan_demo
+from app.sandbox.seed import read_seeds, seed_course, seed_sandbox
+from app.settings import Settings
+
+
+def test_production_is_refused() -> None:
+    settings = Settings(_env_file=None, app_url="https://ai.example.edu", secret_key="x" * 32)
+    with pytest.raises(DemoError, match="this machine only"):
+        plan_demo(settings, 8000, 8100)
+
+
+def test_the_configured_database_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(_env_file=None, database_url="postgresql+psycopg://somewhere/real")
+    demo = plan_demo(settings, 8000, 8100)
+    assert demo.settings.database_url == f"sqlite:///{tmp_path}/instance/demo.db"
+
+
+def test_seeds_hold_the_rules_and_the_embedded_models_limits() -> None:
+    for seed in read_seeds():
+        fields = {name: value for name, value in seed.experience.items() if name != "script"}
+        check_fields(fields)
+        assert seed.experience["opening_line"]
+        assert len(seed.experience["facts"]) < 1_000
+
+
+def test_seeding_twice_changes_nothing(db: Session) -> None:
+    platform_id = db.exec(select(Platform.id)).one()
+    seed_sandbox(db, platform_id)
+    counts = [len(db.exec(select(table)).all()) for table in (Experience, Conversation, Message)]
+    seed_sandbox(db, platform_id)
+    assert [len(db.exec(select(table)).all()) for table in (Experience, Conversation, Message)] == counts
+    assert min(counts) >= 3
+
+
+def test_a_course_of_any_size_can_be_seeded(db: Session) -> None:
+    seed_course(db, db.exec(select(Platform.id)).one(), "77", students=5)
+    assert len(db.exec(select(Experience)).all()) == len(read_seeds())

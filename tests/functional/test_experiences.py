@@ -1,0 +1,143 @@
+"""Teachers write experiences; students see the published ones."""
+
+import pytest
+from flask import Flask
+
+from app.sandbox import Sandbox
+from tests.support.people import EXPERIENCE, HISTORY, Visitor
+
+
+def titles(visitor: Visitor) -> list[str]:
+    return [
+        row.text.strip() for row in visitor.page("/experiences").select("[data-testid=experience] .row-title")
+    ]
+
+
+def test_an_experience_is_written_and_read_back(teacher: Visitor) -> None:
+    experience_id = teacher.write_experience(publish=False)
+    form = teacher.page(f"/experiences/{experience_id}/edit")
+    for name in ("title", "learning_objectives-0", "learning_objectives-1", "persona_name"):
+        field = form.select_one(f"[name={name}]")
+        assert (field.get("value") or field.text).strip() == EXPERIENCE[name]
+    assert "Unpublished" in teacher.page(f"/experiences/{experience_id}").text
+
+
+def test_mistakes_are_named_and_nothing_typed_is_lost(teacher: Visitor) -> None:
+    response = teacher.post("/experiences", EXPERIENCE | {"title": "", "facts": "x" * 10_001})
+    assert response.status_code == 400
+    assert "Please fill this in." in response.text
+    assert "at most 10000 characters fit" in response.text
+    assert "x" * 10_001 in response.text
+    assert EXPERIENCE["pedagogical_guidance"] in response.text
+    assert titles(teacher) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"title": "x" * 256}, "at most 255 characters fit"),
+        ({"title": " \n "}, "Please fill this in."),
+        ({"pedagogical_guidance": ""}, "Please fill this in."),
+        ({"learning_objectives-0": "", "learning_objectives-1": " "}, "Please fill this in."),
+        ({f"learning_objectives-{number}": "x" for number in range(11)}, "at most 10 fit"),
+        ({"persona_name": "x" * 81}, "at most 80 characters fit"),
+    ],
+)
+def test_each_rule_has_its_sentence(teacher: Visitor, changes: dict[str, str], sentence: str) -> None:
+    response = teacher.post("/experiences", EXPERIENCE | changes)
+    assert response.status_code == 400
+    assert sentence in response.text
+
+
+def test_mistakes_while_editing_change_nothing(teacher: Visitor) -> None:
+    experience_id = teacher.write_experience()
+    assert teacher.post(f"/experiences/{experience_id}", EXPERIENCE | {"title": ""}).status_code == 400
+    assert titles(teacher) == [EXPERIENCE["title"]]
+
+
+def test_another_objective_can_be_asked_for_without_javascript(teacher: Visitor) -> None:
+    response = teacher.post("/experiences", EXPERIENCE | {"add_objective": "1"})
+    assert response.status_code == 200
+    assert 'name="learning_objectives-2"' in response.text
+    assert titles(teacher) == []
+
+
+def test_publish_unpublish_duplicate_delete(teacher: Visitor, student: Visitor) -> None:
+    experience_id = teacher.write_experience(publish=False)
+    path = f"/experiences/{experience_id}"
+    assert titles(student) == []
+    teacher.post(f"{path}/publish")
+    assert titles(student) == [EXPERIENCE["title"]]
+    teacher.post(f"{path}/unpublish")
+    assert titles(student) == []
+    teacher.post(f"{path}/duplicate")
+    assert titles(teacher) == [f"{EXPERIENCE['title']} (copy)", EXPERIENCE["title"]]
+    teacher.post(f"{path}/delete")
+    assert titles(teacher) == [f"{EXPERIENCE['title']} (copy)"]
+    assert teacher.get(path).status_code == 404
+
+
+def test_what_a_student_has_begun_stays_published(teacher: Visitor, student: Visitor) -> None:
+    experience_id = teacher.write_experience()
+    student.start(experience_id)
+    response = teacher.post(f"/experiences/{experience_id}/unpublish")
+    assert response.status_code == 409
+    assert "already started" in response.text
+    assert titles(student) == [EXPERIENCE["title"]]
+
+
+def test_students_never_see_facts_and_guidance(teacher: Visitor, student: Visitor) -> None:
+    experience_id = teacher.write_experience()
+    student.start(experience_id)
+    page = student.page(f"/experiences/{experience_id}/conversation")
+    assert EXPERIENCE["facts"] not in page.text
+    assert EXPERIENCE["pedagogical_guidance"] not in page.text
+    assert EXPERIENCE["learning_objectives-0"] in page.text
+
+
+@pytest.mark.parametrize("who", ["amara.diallo", "grace.diallo", "test.student.1101"])
+def test_only_those_who_write_may_write(app: Flask, sandbox: Sandbox, teacher: Visitor, who: str) -> None:
+    experience_id = teacher.write_experience(publish=False)
+    visitor = Visitor.launch(app, sandbox, who)
+    path = f"/experiences/{experience_id}"
+    assert visitor.get("/experiences/new").status_code == 403
+    assert visitor.post("/experiences", EXPERIENCE).status_code == 403
+    assert visitor.get(f"{path}/edit").status_code == 403
+    assert visitor.get(path).status_code == 403
+    assert visitor.get(f"{path}/conversation").status_code == 403
+    for action in ("", "/publish", "/unpublish", "/duplicate", "/delete"):
+        assert visitor.post(path + action, EXPERIENCE).status_code == 403
+    assert titles(teacher) == [EXPERIENCE["title"]]
+
+
+@pytest.mark.parametrize("who", ["priya.raman", "elena.petrova", "ingrid.bauer"])
+def test_assistants_designers_and_administrators_write(app: Flask, sandbox: Sandbox, who: str) -> None:
+    Visitor.launch(app, sandbox, who).write_experience()
+
+
+def test_another_courses_experience_is_not_there(app: Flask, sandbox: Sandbox, teacher: Visitor) -> None:
+    experience_id = teacher.write_experience()
+    other = Visitor.launch(app, sandbox, "jonas.lindqvist", HISTORY)
+    path = f"/experiences/{experience_id}"
+    assert other.get(path).status_code == 404
+    assert other.get(f"{path}/edit").status_code == 404
+    assert other.get(f"{path}/transcripts").status_code == 404
+    for action in ("", "/publish", "/unpublish", "/duplicate", "/delete"):
+        assert other.post(path + action, EXPERIENCE).status_code == 404
+
+
+def test_markup_in_what_a_teacher_wrote_is_shown_as_text(teacher: Visitor, student: Visitor) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    experience_id = teacher.write_experience(
+        title=hostile, description=hostile, opening_line=hostile, **{"learning_objectives-0": hostile}
+    )
+    student.start(experience_id)
+    for visitor, path in (
+        (teacher, f"/experiences/{experience_id}"),
+        (teacher, "/experiences"),
+        (student, f"/experiences/{experience_id}/conversation"),
+        (student, "/shelf"),
+    ):
+        page = visitor.page(path)
+        assert page.select("main img") == []
+        assert "<img src=x" in page.text

@@ -1,0 +1,268 @@
+"""A launch over the whole stack, with tokens that the sandbox signs and keys that it serves over HTTP."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlmodel import Session, select, update
+
+from app.courses.models import Course, Enrollment, User
+from app.database import utc_now
+from app.lti.models import Launch, Login
+from app.sandbox import ABSENT, Sandbox
+from tests.support.people import BIOLOGY, Visitor, begin_login, finish_launch, login_answer
+
+CLAIM = "https://purl.imsglobal.org/spec/lti/claim/"
+
+
+def test_login_sends_the_browser_to_the_platform(client: FlaskClient, sandbox: Sandbox) -> None:
+    response = begin_login(client, sandbox, "amara.diallo")
+    asked = login_answer(response)
+    assert response.status_code == 302
+    assert response.location.startswith(sandbox.config.authorize_url)
+    assert asked["response_type"] == "id_token"
+    assert asked["response_mode"] == "form_post"
+    assert asked["prompt"] == "none"
+    assert asked["redirect_uri"] == "http://localhost:8000/lti/launch"
+    assert asked["lti_message_hint"]
+
+
+def test_login_by_get_works_as_well(client: FlaskClient, sandbox: Sandbox) -> None:
+    query = {
+        "iss": sandbox.config.issuer,
+        "login_hint": "x",
+        "target_link_uri": "http://localhost:8000/lti/launch",
+    }
+    assert client.get("/lti/login", query_string=query).status_code == 302
+
+
+def test_login_cookie_works_in_a_frame_and_goes_to_the_launch_alone(
+    client: FlaskClient, sandbox: Sandbox
+) -> None:
+    cookie = begin_login(client, sandbox, "amara.diallo").headers["Set-Cookie"]
+    for part in ("Path=/lti/launch", "Secure", "HttpOnly", "SameSite=None", "Partitioned"):
+        assert part in cookie
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"iss": ""}, "must carry iss and login_hint"),
+        ({"login_hint": ""}, "must carry iss and login_hint"),
+        ({"iss": "https://elsewhere.example"}, "Register the platform"),
+        ({"client_id": "another"}, "Register the platform"),
+        ({"target_link_uri": "https://elsewhere.example/x"}, "own address"),
+        ({"lti_deployment_id": "another"}, "deployment id"),
+    ],
+)
+def test_login_that_is_not_right_is_refused_with_words(
+    client: FlaskClient, sandbox: Sandbox, changes: dict[str, str], sentence: str
+) -> None:
+    response = begin_login(client, sandbox, "amara.diallo", **changes)
+    assert 400 <= response.status_code < 500
+    assert sentence in response.text
+    assert "Reference: " in response.text
+
+
+def test_launch_writes_down_person_course_and_enrollment(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, db: Session
+) -> None:
+    user, course, enrollment = db.exec(
+        select(User, Course, Enrollment).where(
+            Enrollment.user_id == User.id, Enrollment.course_id == Course.id
+        )
+    ).one()
+    assert user.name == "Miriam Okafor"
+    assert user.canvas_user_id == "201"
+    assert course.title == "Introduction to Cell Biology"
+    assert course.canvas_course_id == "1101"
+    assert enrollment.role == "teacher"
+
+
+def test_launch_cookie_is_confined_to_its_launch(client: FlaskClient, sandbox: Sandbox) -> None:
+    login = begin_login(client, sandbox, "amara.diallo")
+    response = finish_launch(client, sandbox, "amara.diallo", login)
+    launch_path = response.location.rsplit("/", 1)[0]
+    cookie = next(value for value in response.headers.getlist("Set-Cookie") if value.startswith("launch="))
+    for part in (f"Path={launch_path}", "Secure", "HttpOnly", "SameSite=None", "Partitioned"):
+        assert part in cookie
+
+
+def test_second_launch_keeps_what_it_leaves_blank(app: Flask, sandbox: Sandbox, db: Session) -> None:
+    Visitor.launch(app, sandbox, "amara.diallo")
+    Visitor.launch(
+        app, sandbox, "amara.diallo", name=ABSENT, given_name=ABSENT, family_name=ABSENT, picture=ABSENT
+    )
+    assert db.exec(select(User.name)).one() == "Amara Diallo"
+
+
+def test_a_person_without_a_name_gets_a_short_code(app: Flask, sandbox: Sandbox) -> None:
+    Visitor.launch(app, sandbox, "amara.diallo", name=ABSENT, given_name=ABSENT, family_name=ABSENT)
+    teacher = Visitor.launch(app, sandbox, "miriam.okafor")
+    page = teacher.page(f"/experiences/{teacher.write_experience()}")
+    assert page.select_one("[data-testid=student-row] th").text.strip().startswith("Student ")
+
+
+NOW = int(time.time())
+BAD_TOKENS: dict[str, dict[str, object]] = {
+    "another issuer": {"iss": "https://elsewhere.example"},
+    "another audience": {"aud": "another"},
+    "several audiences without azp": {"aud": ["10000000000007", "another"], "azp": ABSENT},
+    "another azp": {"azp": "another"},
+    "another nonce": {"nonce": "another"},
+    "no nonce": {"nonce": ABSENT},
+    "expired": {"exp": NOW - 120},
+    "no exp": {"exp": ABSENT},
+    "exp not a number": {"exp": "soon"},
+    "too old": {"iat": NOW - 7200},
+    "from the future": {"iat": NOW + 600},
+    "no iat": {"iat": ABSENT},
+    "not yet valid": {"nbf": NOW + 600},
+    "no sub": {"sub": ABSENT},
+    "long sub": {"sub": "x" * 256},
+    "sub not a text": {"sub": 7},
+    "another version": {CLAIM + "version": "1.1"},
+    "another message": {CLAIM + "message_type": "LtiDeepLinkingRequest"},
+    "no message type": {CLAIM + "message_type": ABSENT},
+    "another deployment": {CLAIM + "deployment_id": "another"},
+    "no deployment": {CLAIM + "deployment_id": ABSENT},
+    "deployment not a text": {CLAIM + "deployment_id": 7},
+    "no context": {CLAIM + "context": ABSENT},
+    "context without id": {CLAIM + "context": {"id": None}},
+    "no roles": {CLAIM + "roles": ABSENT},
+    "roles not a list": {CLAIM + "roles": "Learner"},
+    "empty roles": {CLAIM + "roles": []},
+    "unknown role": {CLAIM + "roles": ["urn:someone/else#Instructor"]},
+    "unknown kid": {"headers": {"kid": "another"}},
+    "no kid": {"headers": {"kid": None}},
+    "alg none": {"algorithm": "none"},
+    "HS256": {"algorithm": "HS256", "private_key": "x" * 64},
+    "another key": {"private_key": rsa.generate_private_key(public_exponent=65537, key_size=2048)},
+}
+
+
+@pytest.mark.parametrize("case", BAD_TOKENS)
+def test_launch_that_does_not_verify_is_refused_with_words(
+    client: FlaskClient, sandbox: Sandbox, case: str, db: Session
+) -> None:
+    login = begin_login(client, sandbox, "amara.diallo")
+    response = finish_launch(client, sandbox, "amara.diallo", login, **BAD_TOKENS[case])
+    assert response.status_code in {400, 401, 403}
+    assert "For the administrator" in response.text
+    assert "launch=" not in str(response.headers.getlist("Set-Cookie"))
+    assert db.exec(select(Launch)).all() == []
+    assert db.exec(select(User)).all() == []
+
+
+def test_clock_a_little_off_is_accepted(app: Flask, sandbox: Sandbox) -> None:
+    now = int(time.time())
+    Visitor.launch(app, sandbox, "amara.diallo", iat=now + 30, exp=now - 30)
+
+
+def test_several_audiences_with_our_azp_are_accepted(app: Flask, sandbox: Sandbox) -> None:
+    client_id = sandbox.config.client_id
+    Visitor.launch(app, sandbox, "amara.diallo", aud=["another", client_id], azp=client_id)
+
+
+def test_the_same_launch_works_once(client: FlaskClient, sandbox: Sandbox, db: Session) -> None:
+    login = begin_login(client, sandbox, "amara.diallo")
+    first = finish_launch(client, sandbox, "amara.diallo", login)
+    client.set_cookie(
+        f"login-{login_answer(login)['state']}", login_answer(login)["state"], path="/lti/launch"
+    )
+    second = finish_launch(client, sandbox, "amara.diallo", login)
+    assert (first.status_code, second.status_code) == (303, 401)
+    assert "open AI Experiences again" in second.text
+    assert len(db.exec(select(Launch)).all()) == 1
+
+
+def test_another_browser_cannot_finish_a_launch(app: Flask, sandbox: Sandbox) -> None:
+    login = begin_login(app.test_client(), sandbox, "amara.diallo")
+    response = finish_launch(app.test_client(), sandbox, "amara.diallo", login)
+    assert response.status_code == 401
+    assert "cookie" in response.text
+
+
+def test_a_login_lasts_ten_minutes(app: Flask, client: FlaskClient, sandbox: Sandbox) -> None:
+    login = begin_login(client, sandbox, "amara.diallo")
+    with app.extensions["database"].transaction() as db:
+        db.exec(update(Login).values(created_at=utc_now() - timedelta(minutes=11)))
+    assert finish_launch(client, sandbox, "amara.diallo", login).status_code == 401
+
+
+@pytest.mark.parametrize("token", ["", "a.b", "a.b.c", "e30.e30.e30", "W10.W10.W10", "x" * 900_000], ids=len)
+def test_what_is_no_token_is_refused(client: FlaskClient, sandbox: Sandbox, token: str) -> None:
+    login = begin_login(client, sandbox, "amara.diallo")
+    response = client.post("/lti/launch", data={"id_token": token, "state": login_answer(login)["state"]})
+    assert 400 <= response.status_code < 500
+
+
+def test_an_error_from_the_platform_and_a_visit_by_hand_are_explained(client: FlaskClient) -> None:
+    assert client.post("/lti/launch", data={"error": "login_required"}).status_code == 400
+    assert client.get("/lti/launch").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<script>alert(1)</script>", "\u202egnp.exe", "x" * 10_000, "a\x00b", "\ud800", 7, None],
+    ids=ascii,
+)
+def test_names_of_any_kind_are_shown_as_text(app: Flask, sandbox: Sandbox, name: object) -> None:
+    Visitor.launch(app, sandbox, "amara.diallo", name=name)
+    teacher = Visitor.launch(app, sandbox, "miriam.okafor")
+    response = teacher.get(f"/experiences/{teacher.write_experience()}")
+    assert response.status_code == 200
+    assert "<script>alert" not in response.text
+    assert "\u202e" not in response.text
+
+
+def test_unknown_optional_claims_do_no_harm(app: Flask, sandbox: Sandbox) -> None:
+    Visitor.launch(
+        app,
+        sandbox,
+        "amara.diallo",
+        **{
+            CLAIM + "custom": None,
+            CLAIM + "launch_presentation": "iframe",
+            CLAIM + "resource_link": {"id": 5},
+            "picture": "javascript:alert(1)",
+            "https://example.org/else": [1],
+        },
+    )
+
+
+def test_a_new_role_counts_at_once(app: Flask, sandbox: Sandbox) -> None:
+    assert Visitor.launch(app, sandbox, "amara.diallo").get("/experiences/new").status_code == 403
+    teaching = ["http://purl.imsglobal.org/vocab/lis/v2/membership#Instructor"]
+    promoted = Visitor.launch(app, sandbox, "amara.diallo", **{CLAIM + "roles": teaching})
+    assert promoted.get("/experiences/new").status_code == 200
+
+
+def test_keys_that_cannot_be_had_are_a_clear_page(app: Flask, client: FlaskClient, sandbox: Sandbox) -> None:
+    with app.extensions["database"].transaction() as db:
+        db.connection().exec_driver_sql("UPDATE platforms SET key_set_url = 'http://127.0.0.1:9/keys'")
+    login = begin_login(client, sandbox, "amara.diallo")
+    response = finish_launch(client, sandbox, "amara.diallo", login)
+    assert response.status_code == 503
+    assert "did not answer just now" in response.text
+
+
+def test_configuration_for_canvas_names_this_host(client: FlaskClient) -> None:
+    config = client.get("/lti/config.json").json
+    assert config["oidc_initiation_url"] == "http://localhost:8000/lti/login"
+    placement = config["extensions"][0]["settings"]["placements"][0]
+    assert placement["placement"] == "course_navigation"
+    assert config["custom_fields"]["canvas_course_id"] == "$Canvas.course.id"
+
+
+def test_public_keys_hold_nothing_private(client: FlaskClient) -> None:
+    (key,) = client.get("/lti/jwks.json").json["keys"]
+    assert {"kty", "n", "e", "kid", "alg", "use"} == set(key)
+
+
+def test_course_without_titles_is_accepted(app: Flask, sandbox: Sandbox) -> None:
+    context = {"id": sandbox.course(BIOLOGY).context_id, "title": None}
+    Visitor.launch(app, sandbox, "miriam.okafor", **{CLAIM + "context": context})

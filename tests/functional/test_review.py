@@ -1,0 +1,105 @@
+"""Teachers see who is where and read what was said."""
+
+import pytest
+from flask import Flask
+
+from app.sandbox import Sandbox
+from tests.support.fake_model import FakeModel
+from tests.support.people import HISTORY, Visitor
+
+
+@pytest.fixture
+def experience_id(app: Flask, sandbox: Sandbox, teacher: Visitor, fake_model: FakeModel) -> int:
+    """One student has finished, one is at it, one has only come by, and two do not count."""
+    experience_id = teacher.write_experience()
+    fake_model.reply_with("You are *right*.")
+    for who, finishes in (("amara.diallo", True), ("liam.oconnor", False), ("test.student.1101", True)):
+        visitor = Visitor.launch(app, sandbox, who)
+        conversation_id = visitor.start(experience_id)
+        visitor.send(conversation_id, f"I am <{who}>")
+        if finishes:
+            visitor.post(f"/conversations/{conversation_id}/finish")
+    Visitor.launch(app, sandbox, "chloe.tran")
+    Visitor.launch(app, sandbox, "grace.diallo")
+    return experience_id
+
+
+def rows(teacher: Visitor, experience_id: int) -> list[list[str]]:
+    table = teacher.page(f"/experiences/{experience_id}").select("[data-testid=student-row]")
+    return [[cell.text.strip() for cell in row.select("th, td")][:3] for row in table]
+
+
+def test_the_class_shows_every_student_and_only_students(teacher: Visitor, experience_id: int) -> None:
+    assert rows(teacher, experience_id) == [
+        ["Amara Diallo", "Completed", "1"],
+        ["Chloe Tran", "Not started", ""],
+        ["Liam O'Connor", "In progress", "1"],
+    ]
+    counts = teacher.page(f"/experiences/{experience_id}").select_one("[data-testid=counts]").text
+    assert " ".join(counts.split()) == "1 not started · 1 in progress · 1 completed"
+
+
+def test_a_transcript_shows_both_sides_with_times_and_model(teacher: Visitor, experience_id: int) -> None:
+    link = teacher.page(f"/experiences/{experience_id}").select_one("[data-testid=student-row] a")["href"]
+    page = teacher.page(link.removeprefix(teacher.root))
+    assert "I am <amara.diallo>" in page.text
+    assert page.select_one(".message-persona em").text == "right"
+    assert len(page.select(".message time[datetime]")) == 3
+    assert "Kim Berger" in page.text
+
+
+def test_the_page_to_print_holds_every_students_conversation(teacher: Visitor, experience_id: int) -> None:
+    page = teacher.page(f"/experiences/{experience_id}/transcripts")
+    assert [section.h2.text for section in page.select("[data-testid=transcript]")] == [
+        "Amara Diallo",
+        "Liam O'Connor",
+    ]
+
+
+def test_a_transcript_lists_earlier_attempts(app: Flask, sandbox: Sandbox, teacher: Visitor) -> None:
+    experience_id = teacher.write_experience()
+    student = Visitor.launch(app, sandbox, "amara.diallo")
+    first = student.start(experience_id)
+    second = student.start(experience_id, instead_of=first)
+    page = teacher.page(f"/conversations/{second}/transcript")
+    assert [item.text.strip() for item in page.select(".attempts li")] == ["Attempt 1", "Attempt 2"]
+    assert "left for a new start" in teacher.page(f"/conversations/{first}/transcript").text
+
+
+@pytest.mark.parametrize("who", ["amara.diallo", "grace.diallo", "elena.petrova"])
+def test_students_observers_and_designers_read_no_transcripts(
+    app: Flask, sandbox: Sandbox, experience_id: int, who: str
+) -> None:
+    visitor = Visitor.launch(app, sandbox, who)
+    assert visitor.get("/conversations/1/transcript").status_code == 403
+    assert visitor.get(f"/experiences/{experience_id}/transcripts").status_code == 403
+
+
+def test_a_designer_sees_the_experience_without_the_class(
+    app: Flask, sandbox: Sandbox, experience_id: int
+) -> None:
+    page = Visitor.launch(app, sandbox, "elena.petrova").page(f"/experiences/{experience_id}")
+    assert "Amara" not in page.text
+
+
+def test_another_courses_transcript_is_not_there(app: Flask, sandbox: Sandbox, experience_id: int) -> None:
+    other = Visitor.launch(app, sandbox, "jonas.lindqvist", HISTORY)
+    assert other.get("/conversations/1/transcript").status_code == 404
+
+
+def test_the_class_costs_a_constant_number_of_queries(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, count_queries
+) -> None:
+    experience_id = teacher.write_experience()
+
+    def cost() -> tuple[int, int]:
+        return tuple(
+            count_queries(lambda path=path: teacher.get(path))
+            for path in (f"/experiences/{experience_id}", f"/experiences/{experience_id}/transcripts")
+        )
+
+    Visitor.launch(app, sandbox, "amara.diallo").start(experience_id)
+    one = cost()
+    for who in ("liam.oconnor", "mai.nguyen", "chloe.tran", "yusuf.demir"):
+        Visitor.launch(app, sandbox, who).start(experience_id)
+    assert cost() == one

@@ -1,0 +1,91 @@
+"""A session belongs to a launch, not to a browser."""
+
+from datetime import timedelta
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlmodel import select, update
+
+from app.database import utc_now
+from app.lti.models import Launch
+from app.sandbox import Sandbox
+from tests.support.people import BIOLOGY, EXPERIENCE, HISTORY, Visitor
+
+
+def test_two_courses_and_two_people_in_one_browser_never_mix(client: FlaskClient, sandbox: Sandbox) -> None:
+    teacher = Visitor.launch_in(client, sandbox, "miriam.okafor", BIOLOGY)
+    student = Visitor.launch_in(client, sandbox, "amara.diallo", BIOLOGY)
+    elsewhere = Visitor.launch_in(client, sandbox, "amara.diallo", HISTORY)
+    teacher.write_experience()
+    assert teacher.get("/experiences/new").status_code == 200
+    assert student.get("/experiences/new").status_code == 403
+    assert len(student.page("/shelf").select("[data-testid=experience]")) == 1
+    assert elsewhere.page("/shelf").select("[data-testid=experience]") == []
+
+
+def test_one_person_may_teach_here_and_learn_there(client: FlaskClient, sandbox: Sandbox) -> None:
+    assert (
+        Visitor.launch_in(client, sandbox, "priya.raman", BIOLOGY).get("/experiences/new").status_code == 200
+    )
+    assert (
+        Visitor.launch_in(client, sandbox, "priya.raman", HISTORY).get("/experiences/new").status_code == 403
+    )
+
+
+def test_the_address_alone_opens_nothing(app: Flask, teacher: Visitor) -> None:
+    response = app.test_client().get(f"{teacher.root}/experiences")
+    assert response.status_code == 401
+    assert "Open AI Experiences again from your course" in response.text
+
+
+def test_one_launchs_cookie_does_not_open_another(app: Flask, sandbox: Sandbox) -> None:
+    student, teacher = (Visitor.launch(app, sandbox, who) for who in ("amara.diallo", "miriam.okafor"))
+    cookie = student.client.get_cookie("launch", path=student.root)
+    assert cookie is not None
+    thief = app.test_client()
+    thief.set_cookie("launch", cookie.value, path="/")
+    assert thief.get(f"{teacher.root}/experiences").status_code == 401
+
+
+def test_a_launch_ends_after_the_idle_time(app: Flask, teacher: Visitor) -> None:
+    with app.extensions["database"].transaction() as db:
+        db.exec(update(Launch).values(last_seen_at=utc_now() - timedelta(minutes=241)))
+    assert teacher.get("/experiences").status_code == 401
+
+
+def test_pages_keep_a_launch_alive(app: Flask, teacher: Visitor) -> None:
+    with app.extensions["database"].transaction() as db:
+        db.exec(update(Launch).values(last_seen_at=utc_now() - timedelta(minutes=200)))
+    assert teacher.get("/experiences").status_code == 200
+    with app.extensions["database"].transaction() as db:
+        launch = db.exec(select(Launch)).one()
+        assert utc_now() - launch.last_seen_at < timedelta(minutes=1)
+
+
+def test_a_removed_platform_ends_its_launches(app: Flask, teacher: Visitor) -> None:
+    with app.extensions["database"].transaction() as db:
+        db.connection().exec_driver_sql("UPDATE platforms SET workflow_state = 'removed'")
+    assert teacher.get("/experiences").status_code == 401
+
+
+def test_a_write_needs_the_pages_token(teacher: Visitor) -> None:
+    response = teacher.client.post(f"{teacher.root}/experiences", data=EXPERIENCE)
+    assert response.status_code == 401
+
+
+def test_what_was_typed_comes_back_when_the_visit_has_ended(app: Flask, teacher: Visitor) -> None:
+    with app.extensions["database"].transaction() as db:
+        db.exec(update(Launch).values(last_seen_at=utc_now() - timedelta(minutes=241)))
+    response = teacher.post("/experiences", EXPERIENCE)
+    assert response.status_code == 401
+    assert EXPERIENCE["pedagogical_guidance"] in response.text
+    assert teacher.csrf not in response.text
+
+
+def test_pages_say_who_may_frame_them_and_run_no_inline_script(teacher: Visitor) -> None:
+    response = teacher.get("/experiences")
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe-inline" not in policy
+    assert "frame-ancestors" in policy
+    assert response.headers["Cache-Control"] == "no-store"
