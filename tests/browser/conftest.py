@@ -1,0 +1,127 @@
+"""The whole demo, started as a newcomer starts it, and a real Chromium."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    FrameLocator,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+from tests.support.fake_model import FakeModel
+from tests.support.ports import free_port
+from tests.support.services import chromium
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Chromium blocks third-party cookies here as it does for everyone who set it so; partitioned ones still work.
+PREFERENCES = ["--test-third-party-cookie-phaseout"]
+START_SECONDS = 60
+
+
+@dataclass
+class Demo:
+    """A running demo and the model behind it."""
+
+    sandbox_url: str
+    model: FakeModel
+    folder: Path
+
+    def tool_page(self, who: str, course: int = 1101) -> str:
+        return f"{self.sandbox_url}/courses/{course}/external_tools/1?as={who}"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    folder = tmp_path_factory.mktemp("demo")
+    port, sandbox_port = free_port(), free_port()
+    with FakeModel() as model, (folder / "log").open("wb") as log:
+        environment = os.environ | {
+            "LLM_PROVIDER": "openai",
+            "LLM_BASE_URL": model.base_url,
+            "LLM_MODEL": "fake-model",
+        }
+        command = [sys.executable, "-m", "app.cli", "demo", "--no-browser"]
+        ports = ["--port", str(port), "--sandbox-port", str(sandbox_port)]
+        process = subprocess.Popen(command + ports, cwd=folder, env=environment, stdout=log, stderr=log)
+        try:
+            running = Demo(f"http://127.0.0.1:{sandbox_port}", model, folder)
+            _wait_for(process, f"http://localhost:{port}/lti/jwks.json", folder / "log")
+            _wait_for(process, f"{running.sandbox_url}/api/lti/security/jwks", folder / "log")
+            yield running
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(15)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    executable = chromium()
+    if executable is None:
+        pytest.fail("Chromium is missing: install it (Debian: apt-get install chromium).")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS + PREFERENCES)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A tab that fails the test on a script error or a console error."""
+    page, problems = context.new_page(), []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if _is_problem(message) else None)
+    yield page
+    assert problems == []
+
+
+def _is_problem(message: ConsoleMessage) -> bool:
+    """A form that is answered with 400 is written to the console too, and is none."""
+    return message.type == "error" and "status of 4" not in message.text
+
+
+def open_tool(page: Page, demo: Demo, who: str, course: int = 1101) -> FrameLocator:
+    """Open the tool in its frame as somebody, and wait until it is there."""
+    page.goto(demo.tool_page(who, course))
+    frame = page.frame_locator("iframe[name=tool_content], iframe[title='AI Experiences']")
+    expect(frame.locator("h1")).to_be_visible(timeout=15_000)
+    return frame
+
+
+def _wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            break
+        try:
+            if requests.get(url, timeout=2).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.2)
+    pytest.fail(f"{url} did not come up:\n{log.read_text()}")
