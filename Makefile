@@ -6,7 +6,7 @@ PYTEST := $(BIN)/pytest
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check format lock browser clean
+.PHONY: help setup demo serve test check format lock services screenshots clean
 
 help: ## Print what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,10 @@ demo: setup ## Start the tool with a small Canvas look-alike; needs no Canvas, n
 serve: setup ## Serve the tool as the environment (or .env) sets it up
 	$(BIN)/ai-experiences serve
 
-browser: setup
-	@$(BIN)/python -m tests.support.chromium
+services: setup
+	@$(BIN)/python -m tests.support.services
 
-test: setup browser ## Run every test
+test: setup services ## Run every test
 	$(PYTEST) -n auto tests/unit tests/functional
 	$(PYTEST) tests/browser tests/packaging
 
