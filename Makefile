@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-h
 .PHONY: help setup demo serve test check format lock services screenshots clean
 
 help: ## Print what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/installed: requirements.lock requirements-local.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
@@ -34,6 +34,9 @@ services: setup
 test: setup services ## Run every test
 	$(PYTEST) -n auto tests/unit tests/functional
 	$(PYTEST) tests/browser tests/packaging
+
+screenshots: setup services ## Renew the pictures in docs/images from the journey test
+	SCREENSHOTS=1 $(PYTEST) tests/browser/test_journey.py
 
 check: setup ## Lint, check types and the rooms' arrows, then test
 	$(BIN)/ruff check .

@@ -1,7 +1,10 @@
 """The command `ai-experiences`."""
 
 import os
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 from flask import Flask, current_app
@@ -24,6 +27,7 @@ from app.lti.platforms import (
     sync_tool_config,
 )
 from app.lti.refusals import LaunchRefusedError
+from app.paths import shipped_tool_config
 from app.sandbox.demo import DemoError, plan_demo, prepare_demo, run_demo, stdout_is_a_person
 from app.sandbox.errors import SandboxRefusedError
 from app.sandbox.seed import seed_course
@@ -59,6 +63,9 @@ def prepare() -> None:
     settings: Settings = current_app.config["SETTINGS"]
     database().upgrade()
     KeyRing(settings.keys_dir).public_key_set()
+    if not settings.tool_config.exists():
+        shutil.copy(shipped_tool_config(), settings.tool_config)
+        click.echo(f"{settings.tool_config} is a form for the platforms that may launch the tool.")
     try:
         with database().transaction() as session:
             sync_tool_config(session, settings.tool_config)
@@ -135,9 +142,17 @@ def show_platforms() -> None:
 @click.option("--client-id", required=True)
 def forbid_platform(issuer: str, client_id: str) -> None:
     """Stop a platform's launches. Its people and their work stay."""
-    with database().transaction() as session:
+    with _refusals_as_messages(), database().transaction() as session:
         remove_platform(session, issuer, client_id)
     click.echo(f"{issuer} may no longer launch the tool.")
+
+
+@contextmanager
+def _refusals_as_messages() -> Iterator[None]:
+    try:
+        yield
+    except LaunchRefusedError as error:
+        raise click.ClickException(str(error.administrator)) from error
 
 
 @cli.group()
@@ -152,7 +167,7 @@ def _settings() -> Settings:
         raise click.ClickException(str(error)) from error
 
 
-@model.command("fetch")
+@model.command("fetch", with_appcontext=False)
 def fetch_embedded_model() -> None:
     """Fetch the embedded model's file (1.1 GB) and check it."""
     settings = _settings()
@@ -164,13 +179,13 @@ def fetch_embedded_model() -> None:
     click.echo(path)
 
 
-@model.command("serve")
+@model.command("serve", with_appcontext=False)
 def serve_embedded_model() -> None:
     """Run the embedded model in this process, fetching it first where it is missing."""
     run_embedded_model(_settings())
 
 
-@cli.command()
+@cli.command(with_appcontext=False)
 @click.option("--port", default=8000, show_default=True, help="The tool's port.")
 @click.option("--sandbox-port", default=8100, show_default=True, help="The look-alike's port.")
 @click.option("--browser/--no-browser", default=stdout_is_a_person, help="Open a browser.")
@@ -196,11 +211,8 @@ def seed(issuer: str, client_id: str | None, course: str, students: int) -> None
     """Fill a course with sample experiences and made-up students, to try the tool at size."""
     if current_app.config["SETTINGS"].production:
         raise click.ClickException("Made-up students have no place in production.")
-    with database().transaction() as session:
-        try:
-            found = find_platform(session, issuer, client_id)
-        except LaunchRefusedError as error:
-            raise click.ClickException(str(error.administrator)) from error
+    with _refusals_as_messages(), database().transaction() as session:
+        found = find_platform(session, issuer, client_id)
         seed_course(session, found.id, course, students)
     click.echo(f"Course {course} has {students} more students.")
 

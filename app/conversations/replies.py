@@ -7,7 +7,7 @@ renews their leases; a process that dies stops renewing, and its replies can the
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from app.conversations.prompt import build_request
 from app.conversations.service import LEASE, abandoned, messages_of
 from app.database import Database, utc_now
 from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, ModelErrorCode
+from app.llm.selection import prime
 
 logger = logging.getLogger(__name__)
 SAVE_EVERY = 1.0
@@ -83,6 +84,10 @@ class Replies:
                 self._keeper.start()
         threading.Thread(target=self._write, args=(live,), name=f"reply-{live.reply_id}", daemon=True).start()
 
+    def warm_up(self, conversation_id: int) -> None:
+        """Let a model that gains by it read the persona while the student reads the opening line."""
+        threading.Thread(target=self._warm_up, args=(conversation_id,), name="warm-up", daemon=True).start()
+
     def follow(self, reply_id: int) -> Iterator[str | None]:
         """Yield the text of a reply as it grows, in pieces, until it is settled; None as a sign of life meanwhile.
 
@@ -91,6 +96,12 @@ class Replies:
         with self._lock:
             live = self._live.get(reply_id)
         yield from _follow_live(live) if live else self._follow_stored(reply_id)
+
+    def _warm_up(self, conversation_id: int) -> None:
+        with self._database.transaction() as session:
+            conversation = session.get_one(Conversation, conversation_id)
+            said = messages_of(session, conversation)
+        prime(self._model, self._build(conversation, said))
 
     def _write(self, live: LiveReply) -> None:
         try:
@@ -129,6 +140,9 @@ class Replies:
             reply = session.get_one(Message, reply_id)
             conversation = session.get_one(Conversation, reply.conversation_id)
             said = [message for message in messages_of(session, conversation) if (message.id) < reply_id]
+        return self._build(conversation, said)
+
+    def _build(self, conversation: Conversation, said: Sequence[Message]) -> ChatRequest:
         return build_request(conversation, said, self._model.context_tokens, self._max_tokens)
 
     def _settle(self, live: LiveReply, result: dict[str, Any]) -> None:

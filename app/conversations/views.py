@@ -75,6 +75,8 @@ def start(experience_id: int) -> BaseResponse:
     release_request_session()
     if opening.state is MessageState.GENERATING:
         _replies().begin(opening)
+    else:
+        _replies().warm_up(conversation.id)
     return redirect(url_for(".show", experience_id=experience_id), 303)
 
 

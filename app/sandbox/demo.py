@@ -43,6 +43,11 @@ class Demo:
     port: int
 
     @property
+    def start_page(self) -> str:
+        """The address to open: the tool in a course, as its teacher."""
+        return f"{self.sandbox.url}/courses/1101/external_tools/1"
+
+    @property
     def environment(self) -> dict[str, str]:
         """The tool's settings, on top of this process's own."""
         return os.environ | {
@@ -133,15 +138,15 @@ def _wait_until_up(tool: subprocess.Popen[bytes], url: str) -> None:
 def _announce(demo: Demo, *, open_browser: bool) -> None:
     click.echo()
     click.secho("  AI Experiences is running. Open", bold=True)
-    click.secho(f"\n      {demo.sandbox.url}\n", bold=True, fg="green")
+    click.secho(f"\n      {demo.start_page}\n", bold=True, fg="green")
     click.echo(
-        "  This is a small Canvas look-alike: choose at the top who you are, then AI Experiences on the left."
+        "  It is a course in a small Canvas look-alike. You are its teacher; at the top you may be others."
     )
     if demo.settings.provider is LlmProvider.OPENAI:
         click.echo(f"  {demo.settings.llm_model} at {demo.settings.llm_base_url} plays the personas.")
     click.echo("  Ctrl+C stops it.\n")
     if open_browser:
-        webbrowser.open(demo.sandbox.url)
+        webbrowser.open(demo.start_page)
 
 
 def _show_model_progress(

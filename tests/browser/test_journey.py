@@ -72,7 +72,6 @@ def test_write_publish_chat_reload_and_read(page: Page, context: BrowserContext,
     tool.get_by_role("link", name="An angry guest").click()
     row = tool.get_by_test_id("student-row").filter(has_text="Amara Diallo")
     expect(row).to_contain_text("Completed")
-    picture(page, "class")
     row.get_by_role("link").click()
     expect(tool.locator(".message")).to_have_count(5)
     expect(tool.locator("main")).to_contain_text("I will have it cleaned at once.")

@@ -229,5 +229,8 @@ messages.addEventListener("submit", (event) => {
     retry(event.target);
   }
 });
+if (matchMedia("(width < 48rem)").matches) {
+  document.querySelector("[data-about]").open = false; // a phone shows the conversation first
+}
 scrollToEnd();
 resume();

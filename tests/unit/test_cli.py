@@ -1,0 +1,91 @@
+"""The command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import cli
+
+ADD = [
+    *("platform", "add", "--issuer", "https://lms.example.edu", "--client-id", "7", "--deployment-id", "1"),
+    *(
+        "--auth-login-url",
+        "https://lms.example.edu/auth",
+        "--auth-token-url",
+        "https://lms.example.edu/token",
+    ),
+    *("--key-set-url", "https://lms.example.edu/keys"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("APP_URL", "DATABASE_URL", "LLM_PROVIDER", "SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments)
+
+
+def test_platforms_are_added_listed_and_removed() -> None:
+    assert run("db", "upgrade").exit_code == 0
+    assert run(*ADD).exit_code == 0
+    assert "https://lms.example.edu\t7\t1" in run("platform", "list").output
+    remove = run("platform", "remove", "--issuer", "https://lms.example.edu", "--client-id", "7")
+    assert remove.exit_code == 0
+    assert run("platform", "list").output == ""
+
+
+def test_removing_what_is_not_there_says_so() -> None:
+    run("db", "upgrade")
+    result = run("platform", "remove", "--issuer", "https://nowhere.example", "--client-id", "7")
+    assert result.exit_code == 1
+    assert "Register the platform" in result.output
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    run("db", "upgrade")
+    result = run(*ADD[:-1], "not an address")
+    assert result.exit_code == 1
+    assert "key_set_url" in result.output
+
+
+def test_upgrade_takes_in_tool_config(tmp_path: Path) -> None:
+    entry = {
+        "client_id": "9",
+        "auth_login_url": "https://lms.example.edu/auth",
+        "auth_token_url": "https://lms.example.edu/token",
+        "key_set_url": "https://lms.example.edu/keys",
+        "deployment_ids": ["1"],
+    }
+    (tmp_path / "tool_config.json").write_text(json.dumps({"https://lms.example.edu": [entry]}))
+    assert run("db", "upgrade").exit_code == 0
+    assert "\t9\t" in run("platform", "list").output
+
+
+def test_a_broken_tool_config_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tool_config.json").write_text("{")
+    result = run("db", "upgrade")
+    assert result.exit_code == 1
+    assert "tool_config.json cannot be read" in result.output
+
+
+def test_unsafe_settings_end_in_a_sentence_not_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_URL", "https://ai.example.edu")
+    for command in (["db", "upgrade"], ["serve"], ["demo"], ["model", "fetch"]):
+        result = run(*command)
+        assert result.exit_code == 1, command
+        assert "SECRET_KEY is not set" in result.output
+        assert "Traceback" not in result.output
+
+
+def test_the_demo_refuses_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_URL", "https://ai.example.edu")
+    monkeypatch.setenv("SECRET_KEY", "x" * 40)
+    result = run("demo")
+    assert result.exit_code == 1
+    assert "this machine only" in result.output
