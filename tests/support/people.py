@@ -91,7 +91,7 @@ class Visitor:
     def page(self, path: str) -> BeautifulSoup:
         response = self.get(path, follow_redirects=True)
         assert response.status_code == 200, response.text
-        return BeautifulSoup(response.text, "lxml")
+        return BeautifulSoup(response.text, "html.parser")
 
     def write_experience(self, publish: bool = True, **changes: str) -> int:
         """Write an experience through the form and return its id."""
@@ -127,4 +127,4 @@ def events(response: TestResponse) -> list[tuple[str, dict[str, Any]]]:
 
 def _csrf(client: FlaskClient, root: str) -> str:
     page = client.get(f"{root}/experiences", follow_redirects=True)
-    return str(BeautifulSoup(page.text, "lxml").select_one("[name=csrf-token]")["content"])
+    return str(BeautifulSoup(page.text, "html.parser").select_one("[name=csrf-token]")["content"])
