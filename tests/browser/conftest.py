@@ -109,7 +109,7 @@ def _is_problem(message: ConsoleMessage) -> bool:
 def open_tool(page: Page, demo: Demo, who: str, course: int = 1101) -> FrameLocator:
     """Open the tool in its frame as somebody, and wait until it is there."""
     page.goto(demo.tool_page(who, course))
-    frame = page.frame_locator("iframe[name=tool_content], iframe[title='AI Experiences']")
+    frame = page.frame_locator("iframe[title='AI Experiences']")
     expect(frame.locator("h1")).to_be_visible(timeout=15_000)
     return frame
 
