@@ -70,6 +70,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.engine = _make_engine(self.url)
+        self._reading_engine = self.engine.execution_options(sqlite_begin="DEFERRED")
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -77,11 +78,16 @@ class Database:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Session]:
+        """Open a short session to read with, which on SQLite waits for no writer."""
+        with Session(self._reading_engine, expire_on_commit=False) as session:
+            yield session
+
     def request_session(self) -> Session:
         """Open a session for a request. SQLite locks for writing at once where the request may write."""
         reading = request.method in READING_METHODS
-        engine = self.engine.execution_options(sqlite_begin="DEFERRED") if reading else self.engine
-        return Session(engine, expire_on_commit=False)
+        return Session(self._reading_engine if reading else self.engine, expire_on_commit=False)
 
     def upgrade(self) -> None:
         """Bring the tables up to date. Safe to run from several machines at once on PostgreSQL."""

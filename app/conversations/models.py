@@ -107,3 +107,8 @@ class Message(SQLModel, table=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     truncated: bool = False
+
+    @property
+    def abandoned(self) -> bool:
+        """True for a reply under way whose writer is gone: its lease ran out."""
+        return self.lease_until is not None and self.lease_until < utc_now()

@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from app.conversations.models import Conversation, Message, MessageState
 from app.conversations.prompt import build_request
-from app.conversations.service import LEASE, abandoned, messages_of
+from app.conversations.service import LEASE, interrupt_abandoned, messages_of
 from app.database import Database, utc_now
 from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, ModelErrorCode
 from app.llm.selection import prime
@@ -98,7 +98,7 @@ class Replies:
         yield from _follow_live(live) if live else self._follow_stored(reply_id)
 
     def _warm_up(self, conversation_id: int) -> None:
-        with self._database.transaction() as session:
+        with self._database.snapshot() as session:
             conversation = session.get_one(Conversation, conversation_id)
             said = messages_of(session, conversation)
         prime(self._model, self._build(conversation, said))
@@ -136,7 +136,7 @@ class Replies:
         }
 
     def _request(self, reply_id: int) -> ChatRequest:
-        with self._database.transaction() as session:
+        with self._database.snapshot() as session:
             reply = session.get_one(Message, reply_id)
             conversation = session.get_one(Conversation, reply.conversation_id)
             said = [message for message in messages_of(session, conversation) if (message.id) < reply_id]
@@ -174,16 +174,7 @@ class Replies:
 
     def _follow_stored(self, reply_id: int) -> Iterator[str | None]:
         sent, quiet_since = 0, time.monotonic()
-        while True:
-            with self._database.transaction() as session:
-                session.execute(
-                    update(Message)
-                    .where(col(Message.id) == reply_id, abandoned())
-                    .values(state=MessageState.INTERRUPTED, lease_until=None)
-                )
-                reply = session.get_one(Message, reply_id)
-            if reply.state is not MessageState.GENERATING:
-                return
+        while (reply := self._stored(reply_id)).state is MessageState.GENERATING:
             if len(reply.text) > sent:
                 yield reply.text[sent:]
                 sent, quiet_since = len(reply.text), time.monotonic()
@@ -191,6 +182,16 @@ class Replies:
                 yield None
                 quiet_since = time.monotonic()
             time.sleep(POLL_EVERY)
+
+    def _stored(self, reply_id: int) -> Message:
+        with self._database.snapshot() as session:
+            reply = session.get_one(Message, reply_id)
+            if reply.state is not MessageState.GENERATING or not reply.abandoned:
+                return reply
+            conversation = session.get_one(Conversation, reply.conversation_id)
+        with self._database.transaction() as session:
+            interrupt_abandoned(session, conversation)
+            return session.get_one(Message, reply_id)
 
 
 def _follow_live(live: LiveReply) -> Iterator[str | None]:

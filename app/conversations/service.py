@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, func, update
+from sqlalchemy import func, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -245,14 +245,13 @@ def interrupt_abandoned(session: Session, conversation: Conversation) -> None:
     """Mark a reply whose writer is gone (its lease ran out) as interrupted, so that it can be tried again."""
     session.execute(
         update(Message)
-        .where(col(Message.conversation_id) == conversation.id, abandoned())
+        .where(
+            col(Message.conversation_id) == conversation.id,
+            col(Message.state) == MessageState.GENERATING,
+            col(Message.lease_until) < utc_now(),
+        )
         .values(state=MessageState.INTERRUPTED, lease_until=None)
     )
-
-
-def abandoned() -> ColumnElement[bool]:
-    """Return the condition that holds for replies whose writer is gone."""
-    return (col(Message.state) == MessageState.GENERATING) & (col(Message.lease_until) < utc_now())
 
 
 def _latest_own(identity: Identity):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a Select of two columns

@@ -174,7 +174,7 @@ def _events(reply_id: int, replies: Replies, database: Database, sentences: Sent
     yield _event("reply", {"id": reply_id})
     for piece in replies.follow(reply_id):
         yield b": still there\n\n" if piece is None else _event("text", {"text": piece})
-    with database.transaction() as session:
+    with database.snapshot() as session:
         reply = session.get_one(Message, reply_id)
     yield _event("done", _as_event(reply, sentences))
 

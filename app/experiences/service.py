@@ -65,11 +65,16 @@ def create_experience(session: Session, identity: Identity, fields: ExperienceFi
 def update_experience(
     session: Session, identity: Identity, experience_id: int, fields: ExperienceFields
 ) -> Experience:
-    """Change an experience. Conversations under way keep it as it was when they began."""
+    """Change an experience. Conversations under way keep it as it was when they began.
+
+    A seeded experience loses its script, which would no longer fit.
+    """
     experience = _writable(session, identity, experience_id)
-    for name, value in fields.as_columns().items():
-        setattr(experience, name, value)
-    experience.updated_at = utc_now()
+    changes = {
+        name: value for name, value in fields.as_columns().items() if getattr(experience, name) != value
+    }
+    if changes:
+        experience.sqlmodel_update(changes | {"script": None, "updated_at": utc_now()})
     return experience
 
 

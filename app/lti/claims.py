@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from app.courses.models import MAX_NAME
 from app.courses.service import Visit
@@ -23,7 +22,6 @@ class LaunchClaims:
 
     visit: Visit
     resource_link_id: str | None
-    return_url: str | None
     locale: str | None
 
 
@@ -37,7 +35,6 @@ def parse_claims(body: Mapping[str, Any]) -> LaunchClaims:
     return LaunchClaims(
         visit=_visit(body),
         resource_link_id=clean_line(_object(body, CLAIM + "resource_link").get("id"), MAX_ID),
-        return_url=_web_address(presentation.get("return_url")),
         locale=clean_line(presentation.get("locale") or body.get("locale"), MAX_LOCALE),
     )
 
@@ -55,7 +52,7 @@ def _visit(body: Mapping[str, Any]) -> Visit:
         is_teaching_assistant=mapped.is_teaching_assistant,
         is_test=mapped.is_test,
         name=_person_name(body),
-        avatar_url=_web_address(body.get("picture"), schemes={"https"}),
+        avatar_url=_picture(body.get("picture")),
         canvas_user_id=_custom(custom, "canvas_user_id"),
         canvas_course_id=_custom(custom, "canvas_course_id"),
         course_title=clean_line(context.get("title"), MAX_NAME),
@@ -102,16 +99,10 @@ def _custom(custom: Mapping[str, Any], name: str) -> str | None:
     return None if text is None or text.startswith("$") else text
 
 
-def _web_address(
-    value: object, schemes: frozenset[str] | set[str] = frozenset({"https", "http"})
-) -> str | None:
+def _picture(value: object) -> str | None:
     if not isinstance(value, str) or len(value) > MAX_URL or not (value.isascii() and value.isprintable()):
         return None
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return None
-    return value if parts.scheme in schemes and parts.netloc else None
+    return value if value.startswith("https://") else None
 
 
 def _object(claims: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -84,7 +84,6 @@ class Launch(SQLModel, table=True):
     role: Role = Field(sa_type=text_enum(Role))
     is_test: bool = False
     resource_link_id: str | None = Field(default=None, max_length=255)
-    return_url: str | None = Field(default=None, max_length=2000)
     locale: str | None = Field(default=None, max_length=35)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     last_seen_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

@@ -21,17 +21,12 @@ _COURSE_ROLES: tuple[tuple[str, Role], ...] = (
     (_MEMBERSHIP + "Learner", Role.STUDENT),
     (_MEMBERSHIP + "Mentor", Role.OBSERVER),
 )
-# What a person is elsewhere counts only where no course role came.
-_OTHER_ROLES: tuple[tuple[str, Role], ...] = (
+# Where no course role came, administrators of the institution or the system still may. Other roles from there do not
+# count: who teaches one course is nobody in another.
+_ADMINISTRATORS: tuple[tuple[str, Role], ...] = (
     (_INSTITUTION + "Administrator", Role.ADMINISTRATOR),
     (_SYSTEM + "Administrator", Role.ADMINISTRATOR),
     (_SYSTEM + "SysAdmin", Role.ADMINISTRATOR),
-    (_INSTITUTION + "Instructor", Role.TEACHER),
-    (_INSTITUTION + "Faculty", Role.TEACHER),
-    (_INSTITUTION + "Student", Role.STUDENT),
-    (_INSTITUTION + "Learner", Role.STUDENT),
-    (_INSTITUTION + "Observer", Role.OBSERVER),
-    (_INSTITUTION + "Mentor", Role.OBSERVER),
 )
 
 
@@ -47,7 +42,7 @@ class CourseRole:
 def course_role(roles: tuple[str, ...]) -> CourseRole | None:
     """Map the roles claim, full or short form, to a role in the course; None where no role is known."""
     held = {_full_form(role) for role in roles}
-    role = next((role for uri, role in _COURSE_ROLES + _OTHER_ROLES if uri in held), None)
+    role = next((role for uri, role in _COURSE_ROLES + _ADMINISTRATORS if uri in held), None)
     if role is None:
         return None
     return CourseRole(role, is_teaching_assistant=TEACHING_ASSISTANT in held, is_test=TEST_USER in held)

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from app.courses.models import Course, Enrollment, User
-from app.database import database, request_session, utc_now
+from app.database import READING_METHODS, database, request_session, utc_now
 from app.errors import SessionEndedError
 from app.identity import Identity
 from app.lti.claims import LaunchClaims
@@ -41,7 +41,6 @@ def open_launch(
         role=enrollment.role,
         is_test=enrollment.is_test,
         resource_link_id=claims.resource_link_id,
-        return_url=claims.return_url,
         locale=claims.locale,
     )
     db.add(launch)
@@ -82,7 +81,8 @@ def _require_launch() -> None:
         raise SessionEndedError(log="no cookie for this launch")
     launch, g.identity = _resume(request_session(), g.launch_id)
     g.locale = launch.locale
-    _touch(launch)
+    if utc_now() - launch.last_seen_at > TOUCH_EVERY:
+        _touch(launch)
 
 
 def _resume(db: Session, launch_id: str) -> tuple[Launch, Identity]:
@@ -105,9 +105,9 @@ def _resume(db: Session, launch_id: str) -> tuple[Launch, Identity]:
 
 
 def _touch(launch: Launch) -> None:
-    """Move the end of the session on, in a transaction of its own and not at every request."""
-    now = utc_now()
-    if now - launch.last_seen_at < TOUCH_EVERY or request.method != "GET":
+    """Move the end of the session on: with what a write commits, for a reading request in a transaction of its own."""
+    if request.method not in READING_METHODS:
+        launch.last_seen_at = utc_now()
         return
     with database().transaction() as db:
-        db.execute(update(Launch).where(col(Launch.id) == launch.id).values(last_seen_at=now))
+        db.execute(update(Launch).where(col(Launch.id) == launch.id).values(last_seen_at=utc_now()))

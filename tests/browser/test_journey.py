@@ -65,6 +65,7 @@ def test_write_publish_chat_reload_and_read(page: Page, context: BrowserContext,
     expect(desk.get_by_test_id("message-persona")).to_have_count(3)
     expect(desk.get_by_test_id("message-persona").last.locator("strong")).to_be_visible()
     desk.get_by_test_id("finish").click()
+    desk.get_by_test_id("confirm-finish").click()
     expect(desk.get_by_test_id("completed")).to_be_visible()
 
     page.bring_to_front()
