@@ -49,6 +49,12 @@ def database_url(migrated_sqlite: Path, tmp_path: Path) -> str:
     return f"sqlite:///{copy}"
 
 
+def _let_background_threads_end() -> None:
+    for thread in threading.enumerate():
+        if thread.name.startswith(("reply", "warm-up")):
+            thread.join(10)
+
+
 def _migrate(url: str) -> None:
     database = Database(url)
     database.upgrade()
@@ -103,6 +109,7 @@ def app(settings: Settings, sandbox: Sandbox) -> Iterator[Flask]:
         entry = PlatformEntry.model_validate(registration(sandbox.config))
         save_platform(session, sandbox.config.issuer, entry, PlatformSource.COMMAND)
     yield app
+    _let_background_threads_end()
     database.engine.dispose()
 
 

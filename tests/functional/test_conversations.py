@@ -7,9 +7,11 @@ import pytest
 from flask import Flask
 from sqlmodel import Session, select, update
 
+from app import create_app
 from app.conversations.models import Conversation, Message, MessageState
 from app.database import utc_now
 from app.sandbox import Sandbox
+from app.settings import Settings
 from tests.support.fake_model import FakeModel
 from tests.support.people import EXPERIENCE, HISTORY, Visitor, events
 
@@ -240,6 +242,28 @@ def test_a_reader_who_leaves_stops_nothing(
     reply = stored(app, conversation_id)[-1]
     student.get(f"/conversations/{conversation_id}/messages/{reply.id}/events", buffered=True)
     assert said(app, conversation_id)[-1] == ("persona", "One two three.", "complete")
+
+
+def test_a_reader_at_another_worker_sees_the_reply_grow(
+    app: Flask, settings: Settings, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with([f"{number} " for number in range(20)], delay=0.1)
+    first = student.post(
+        f"/conversations/{conversation_id}/messages",
+        {"message": "Count!", "client_key": "k"},
+        headers={"Accept": "text/event-stream"},
+    )
+    next(iter(first.response))
+    reply = stored(app, conversation_id)[-1]
+    another_worker = create_app(settings)
+    reader = Visitor(_same_browser(another_worker, student), student.root, student.csrf)
+    read = events(reader.get(f"/conversations/{conversation_id}/messages/{reply.id}/events", buffered=True))
+    assert read[1][0] == "text"
+    assert read[1][1]["text"].startswith("0 1 ")
+    assert "19" not in read[1][1]["text"]
+    assert read[-1][1]["state"] == "complete"
+    first.close()
+    another_worker.extensions["database"].engine.dispose()
 
 
 def test_start_again_keeps_the_old_conversation(app: Flask, student: Visitor, conversation_id: int) -> None:

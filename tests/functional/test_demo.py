@@ -3,15 +3,18 @@
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from sqlmodel import Session, select
 
 from app.conversations.models import Conversation, Message
 from app.experiences.models import Experience
 from app.experiences.rules import check_fields
 from app.lti.models import Platform
+from app.sandbox import Sandbox
 from app.sandbox.demo import DemoError, plan_demo
 from app.sandbox.seed import read_seeds, seed_course, seed_sandbox
 from app.settings import Settings
+from tests.support.people import EXPERIENCE, Visitor
 
 
 def test_production_is_refused() -> None:
@@ -42,6 +45,17 @@ def test_seeding_twice_changes_nothing(db: Session) -> None:
     seed_sandbox(db, platform_id)
     assert [len(db.exec(select(table)).all()) for table in (Experience, Conversation, Message)] == counts
     assert min(counts) >= 3
+
+
+def test_an_edited_seed_loses_its_script(app: Flask, sandbox: Sandbox) -> None:
+    with app.extensions["database"].transaction() as db:
+        seed_sandbox(db, db.exec(select(Platform.id)).one())
+        experience = db.exec(select(Experience)).first()
+        assert experience is not None and experience.script
+    teacher = Visitor.launch(app, sandbox, "miriam.okafor")
+    teacher.post(f"/experiences/{experience.id}", EXPERIENCE)
+    with app.extensions["database"].transaction() as db:
+        assert db.get_one(Experience, experience.id).script is None
 
 
 def test_a_course_of_any_size_can_be_seeded(db: Session) -> None:

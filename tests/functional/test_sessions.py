@@ -62,6 +62,14 @@ def test_pages_keep_a_launch_alive(app: Flask, teacher: Visitor) -> None:
         assert utc_now() - launch.last_seen_at < timedelta(minutes=1)
 
 
+def test_writes_keep_a_launch_alive_too(app: Flask, teacher: Visitor) -> None:
+    with app.extensions["database"].transaction() as db:
+        db.exec(update(Launch).values(last_seen_at=utc_now() - timedelta(minutes=200)))
+    teacher.write_experience()
+    with app.extensions["database"].transaction() as db:
+        assert utc_now() - db.exec(select(Launch)).one().last_seen_at < timedelta(minutes=1)
+
+
 def test_a_removed_platform_ends_its_launches(app: Flask, teacher: Visitor) -> None:
     with app.extensions["database"].transaction() as db:
         db.connection().exec_driver_sql("UPDATE platforms SET workflow_state = 'removed'")
