@@ -110,7 +110,7 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
             raise ValueError("must be an address such as https://ai.example.edu, without a path")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("must start with https:// (plain http works on localhost only)")
         return value
 
@@ -163,7 +163,8 @@ def load_settings(**overrides: object) -> Settings:
         raise SettingsError("\n".join(problems)) from error
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only mean this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from app.sandbox.errors import SandboxRefusedError
+from app.settings import is_loopback
 
 TOOL_NAME = "AI Experiences"
 STORAGE_FRAME = "post_message_forwarding"
@@ -118,11 +118,3 @@ def refuse_unless_local(config: SandboxConfig) -> None:
                 f"The sandbox runs on this machine only, but the {what}'s address is {url}. "
                 "Use a localhost address; in production, register a real Canvas instead."
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
