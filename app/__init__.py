@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the WSGI application. Raises `SettingsError` for settings that cannot be used."""
     # Imported here so that a process which needs one room of the package (the embedded model's) loads no other.
-    from flask import Flask, g
+    from flask import Flask
     from flask_babel import Babel
     from flask_bootstrap import Bootstrap5
     from flask_wtf import CSRFProtect
@@ -41,7 +41,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     database = Database(settings.database_url)
     database.init_app(app)
     Bootstrap5(app)
-    Babel(app, locale_selector=lambda: g.get("locale"))
+    Babel(app, locale_selector=web.choose_locale)
     CSRFProtect(app).exempt(lti)
     errors.init_app(app)
     model = build_adapter(settings)

@@ -16,7 +16,7 @@ from app.llm.embedded.errors import EmbeddedModelError
 from app.llm.embedded.fetch import fetch_model
 from app.llm.embedded.server import run as run_embedded_model
 from app.lti.keys import KeyRing
-from app.lti.models import PlatformSource
+from app.lti.models import RegistrationSource
 from app.lti.platforms import (
     PlatformConfigError,
     PlatformEntry,
@@ -31,10 +31,10 @@ from app.paths import shipped_tool_config
 from app.sandbox.demo import DemoError, plan_demo, prepare_demo, run_demo, stdout_is_a_person
 from app.sandbox.errors import SandboxRefusedError
 from app.sandbox.seed import seed_course
-from app.settings import Settings, SettingsError, load_settings
+from app.settings import Settings, SettingsError, is_loopback, load_settings
 
 WORKERS = 2
-# Longer than a reply may take, so that a deploy lets replies under way finish.
+# A deploy lets readers read on for so long; a reply that is not whole by then can be tried again.
 GRACEFUL_SECONDS = 30
 
 
@@ -63,13 +63,13 @@ def prepare() -> None:
     settings: Settings = current_app.config["SETTINGS"]
     database().upgrade()
     KeyRing(settings.keys_dir).public_key_set()
-    if not settings.tool_config.exists():
-        shutil.copy(shipped_tool_config(), settings.tool_config)
-        click.echo(f"{settings.tool_config} is a form for the platforms that may launch the tool.")
     try:
+        if not settings.tool_config.exists():
+            shutil.copy(shipped_tool_config(), settings.tool_config)
+            click.echo(f"{settings.tool_config} is a form for the platforms that may launch the tool.")
         with database().transaction() as session:
             sync_tool_config(session, settings.tool_config)
-    except PlatformConfigError as error:
+    except (PlatformConfigError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -79,6 +79,10 @@ def prepare() -> None:
 @click.option("--workers", default=WORKERS, show_default=True, help="Worker processes.")
 def serve(host: str, port: int, workers: int) -> None:
     """Migrate, then serve the tool."""
+    if not current_app.config["SETTINGS"].production and not is_loopback(host):
+        raise click.ClickException(
+            f"Over plain http the tool serves this machine alone, not {host}. Set APP_URL to its https address."
+        )
     prepare()
     sys.stdout.flush()
     # gevent must patch the standard library before the application is imported: a fresh process does.
@@ -125,7 +129,7 @@ def add_platform(issuer: str, deployment_ids: tuple[str, ...], **fields: str) ->
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     with database().transaction() as session:
-        save_platform(session, issuer, entry, PlatformSource.COMMAND)
+        save_platform(session, issuer, entry, RegistrationSource.COMMAND)
     click.echo(f"{issuer} may launch the tool.")
 
 
@@ -153,6 +157,8 @@ def _refusals_as_messages() -> Iterator[None]:
         yield
     except LaunchRefusedError as error:
         raise click.ClickException(str(error.administrator)) from error
+    except PlatformConfigError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @cli.group()
@@ -206,7 +212,7 @@ def demo(port: int, sandbox_port: int, browser: bool) -> None:
 @click.option("--issuer", required=True, help="The platform's issuer.")
 @click.option("--client-id", help="Which client, where the issuer has several.")
 @click.option("--course", required=True, help="The Canvas course id.")
-@click.option("--students", default=30, show_default=True, help="How many made-up students.")
+@click.option("--students", type=click.IntRange(1), default=30, show_default=True, help="Made-up students.")
 def seed(issuer: str, client_id: str | None, course: str, students: int) -> None:
     """Fill a course with sample experiences and made-up students, to try the tool at size."""
     if current_app.config["SETTINGS"].production:

@@ -3,18 +3,19 @@
 import logging
 import secrets
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from flask import Flask, Response, g, jsonify, make_response, render_template, request
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.database import roll_back_request_session
 
 logger = logging.getLogger(__name__)
-PRIVATE_FIELDS = frozenset({"csrf_token", "id_token", "state", "client_key"})
+PRIVATE_FIELDS = frozenset({"csrf_token", "client_key", "instead_of", "add_objective"})
 
 
 class AppError(Exception):
@@ -42,6 +43,24 @@ class NotFoundError(AppError):
     code = "not_found"
     title = _l("Not found")
     message = _l("There is nothing here. It may have been deleted, or the address is not complete.")
+
+
+class BadRequestError(AppError):
+    """A request that the server cannot make sense of."""
+
+    status = 400
+    code = "bad_request"
+    title = _l("That request cannot be answered")
+    message = _l("The address or the form was not as the tool expects it. Go back and try again.")
+
+
+class TooLargeError(AppError):
+    """More than a request may hold."""
+
+    status = 413
+    code = "too_large"
+    title = _l("That is too much at once")
+    message = _l("What was sent is larger than one megabyte. Please shorten it.")
 
 
 class ForbiddenError(AppError):
@@ -95,6 +114,11 @@ class InvalidInputError(AppError):
         self.errors = errors
 
 
+_BY_STATUS: dict[int, type[AppError]] = {
+    error.status: error for error in (AppError, NotFoundError, ForbiddenError, TooLargeError)
+}
+
+
 def init_app(app: Flask) -> None:
     """Answer every error of `app` with a page or JSON that carries a reference id."""
     app.register_error_handler(AppError, _answer)
@@ -112,7 +136,7 @@ def wants_json() -> bool:
 def _answer(error: AppError) -> Response:
     roll_back_request_session()
     reference = secrets.token_hex(4)
-    level = logging.ERROR if error.status >= 500 else logging.INFO  # noqa: PLR2004
+    level = logging.ERROR if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
     logger.log(level, "%s %s [%s] %s", error.status, error.code, reference, error)
     response = _as_json(error, reference) if wants_json() else _as_page(error, reference)
     response.status_code = error.status
@@ -127,15 +151,23 @@ def _as_json(error: AppError, reference: str) -> Response:
 
 def _as_page(error: AppError, reference: str) -> Response:
     template = getattr(error, "template", "errors/error.html")
-    typed = _typed_text() if error.status in {400, 401, 409} else {}
-    return make_response(render_template(template, error=error, reference=reference, typed=typed))
+    page = render_template(template, error=error, reference=reference, typed=_typed_text())
+    return make_response(page)
 
 
-def _typed_text() -> dict[str, str]:
+def _typed_text() -> list[str]:
     """What the person wrote in the form that failed, so that the page can give it back."""
-    if "launch_id" not in g:
-        return {}
-    return {name: text for name, text in request.form.items() if text.strip() and name not in PRIVATE_FIELDS}
+    if (
+        "launch_id" not in g
+        or request.method != "POST"
+        or isinstance(request.routing_exception, HTTPException)
+    ):
+        return []
+    try:
+        typed = request.form.items()
+    except RequestEntityTooLarge:
+        return []
+    return [text for name, text in typed if text.strip() and name not in PRIVATE_FIELDS]
 
 
 def _answer_csrf(error: CSRFError) -> Response:
@@ -143,14 +175,15 @@ def _answer_csrf(error: CSRFError) -> Response:
 
 
 def _answer_http(error: HTTPException) -> BaseResponse:
-    if error.code is None or error.response is not None:
+    if error.code is None or error.response is not None or error.code < HTTPStatus.BAD_REQUEST:
         return error.get_response()
-    if error.code == NotFoundError.status:
-        return _answer(NotFoundError(log=request.path))
-    answer = AppError(error.description, log=str(error))
-    answer.status, answer.code = error.code, error.name.lower().replace(" ", "_")
-    answer.title = error.name
-    return _answer(answer)
+    answer = _BY_STATUS.get(error.code, BadRequestError)(log=str(error))
+    answer.status = error.code
+    response = _answer(answer)
+    for name, value in error.get_headers():
+        if name.lower() != "content-type":
+            response.headers.setdefault(name, value)
+    return response
 
 
 def _answer_unexpected(error: Exception) -> Response:

@@ -4,7 +4,7 @@ from enum import StrEnum
 from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from platformdirs import user_cache_path
@@ -12,10 +12,26 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIN_SECRET_LENGTH = 32
+# The driver that comes with the tool, whichever way a host writes the address.
+DATABASE_SCHEMES = {
+    "sqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
 
 
 class SettingsError(Exception):
     """The settings cannot be used; the message says what to do."""
+
+
+class LogLevel(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
 
 
 class LlmProvider(StrEnum):
@@ -48,19 +64,20 @@ class Settings(BaseSettings):
     )
     tool_config: Path = Field(
         default=Path("tool_config.json"),
-        description="Platforms in pylti1p3's format; read at start. A missing file means none.",
+        description="Platforms in pylti1p3's format; read at start; a blank form is made where it is missing.",
     )
     keys_dir: Path = Field(
         default=Path("keys"), description="Folder of the tool's RSA keys, made on first start."
     )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: LogLevel = Field(default=LogLevel.INFO, description="DEBUG, INFO, WARNING or ERROR.")
     session_idle_minutes: int = Field(
         default=240, ge=5, le=1440, description="Minutes without a request after which a launch ends."
     )
     llm_provider: LlmProvider | None = Field(
         default=None,
         description="openai (any OpenAI-compatible server), local (the embedded model) or scripted. "
-        "Default: openai where LLM_BASE_URL or LLM_API_KEY is set, otherwise local.",
+        "Default: openai where LLM_BASE_URL or LLM_API_KEY is set; otherwise local, which in production must be "
+        "named, with `ai-experiences model serve` running beside the tool.",
     )
     llm_model: str = Field(default="gpt-4o-mini", description="Model name sent to the server.")
     llm_base_url: str = Field(
@@ -71,9 +88,9 @@ class Settings(BaseSettings):
         default=None, repr=False, description="Sent as a bearer token; empty for none."
     )
     llm_context_tokens: int = Field(
-        default=16_000,
+        default=32_000,
         ge=2_000,
-        description="The model's window in tokens; long conversations are kept inside it.",
+        description="The model's window in tokens, prompt and reply together; long conversations are kept inside it.",
     )
     llm_max_tokens: int = Field(default=600, ge=16, le=8_000, description="Longest reply, in tokens.")
     llm_connect_timeout: float = Field(default=5, gt=0, description="Seconds to reach the model's server.")
@@ -99,6 +116,19 @@ class Settings(BaseSettings):
         description="File in which the embedded model's process says how far it is and where it listens.",
     )
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _a_known_database(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if not separator or scheme not in DATABASE_SCHEMES:
+            raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        return f"{DATABASE_SCHEMES[scheme]}://{rest}"
+
     @field_validator("app_url", "llm_base_url")
     @classmethod
     def _without_trailing_slash(cls, value: str) -> str:
@@ -122,6 +152,11 @@ class Settings(BaseSettings):
                     "SECRET_KEY is not set. Make one with: "
                     'python -c "import secrets; print(secrets.token_urlsafe(48))"'
                 )
+            if self.llm_provider is None and self.provider is LlmProvider.LOCAL:
+                raise ValueError(
+                    "no AI model is set. Set LLM_BASE_URL, LLM_MODEL and LLM_API_KEY for yours, or LLM_PROVIDER=local "
+                    "for the small embedded one"
+                )
             if self.database_url in {"sqlite://", "sqlite:///:memory:"}:
                 raise ValueError(
                     "DATABASE_URL names a database in memory, which forgets everything; name a file or server"
@@ -132,6 +167,10 @@ class Settings(BaseSettings):
                 and not self.llm_api_key
             ):
                 raise ValueError("LLM_API_KEY is not set, and api.openai.com answers nobody without one")
+        if 2 * self.llm_max_tokens > self.llm_context_tokens:
+            raise ValueError(
+                "LLM_MAX_TOKENS is over half of LLM_CONTEXT_TOKENS, which leaves no room for the prompt"
+            )
         if self.secret_key is not None and len(self.secret_key) < MIN_SECRET_LENGTH:
             raise ValueError(f"SECRET_KEY is shorter than {MIN_SECRET_LENGTH} characters; make a longer one")
         return self
@@ -150,10 +189,10 @@ class Settings(BaseSettings):
         return LlmProvider.OPENAI if configured else LlmProvider.LOCAL
 
 
-def load_settings(**overrides: object) -> Settings:
+def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - as many kinds as there are settings
     """Read the settings; ``overrides`` win over the environment. Raises `SettingsError` naming each bad one."""
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings(**overrides)
     except ValidationError as error:
         problems = (
             f"{'_'.join(str(part) for part in problem['loc']).upper()}: " * bool(problem["loc"])

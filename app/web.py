@@ -3,20 +3,23 @@
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 
-from flask import Flask, Response, render_template, request
-from flask_babel import get_locale, gettext
+from babel import Locale, negotiate_locale
+from flask import Flask, Response, current_app, g, render_template
+from flask_babel import get_locale
+from werkzeug.routing import IntegerConverter, Map
 from whitenoise import WhiteNoise
 
-from app.courses.models import Role, User
-from app.lti.keys import write_private
+from app.courses.names import person_name
+from app.files import write_private
 from app.markdown import render_markdown
 from app.settings import Settings
 
 MAX_REQUEST_BYTES = 1024 * 1024
 STATIC_SECONDS = 3600
+SOURCE_LANGUAGE = "en"
+MAX_ID = 2**31 - 1
 # Frames on loopback are the sandbox's, where everything runs on one machine over plain http.
 _FRAME_ANCESTORS = {True: "https:", False: "http://127.0.0.1:* http://localhost:* https:"}
 _HEADERS = {
@@ -24,6 +27,13 @@ _HEADERS = {
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+
+
+class IdConverter(IntegerConverter):
+    """A row's id in an address: a number that fits the column."""
+
+    def __init__(self, url_map: Map) -> None:
+        super().__init__(url_map, max=MAX_ID)
 
 
 def configure(app: Flask, settings: Settings) -> None:
@@ -44,9 +54,10 @@ def configure(app: Flask, settings: Settings) -> None:
         BOOTSTRAP_SERVE_LOCAL=True,
     )
     app.jinja_env.filters["markdown"] = render_markdown
-    app.jinja_env.globals.update(person_name=person_name, get_locale=get_locale)
+    app.jinja_env.globals.update(person_name=person_name, language_tag=language_tag)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.after_request(_add_headers(_content_security_policy(settings)))
+    app.url_map.converters["id"] = IdConverter
     app.add_url_rule("/", "home", _home)
 
 
@@ -62,17 +73,19 @@ def serve_static_files(app: Flask) -> None:
     app.wsgi_app = files  # type: ignore[method-assign]
 
 
-def person_name(user: User, role: Role = Role.STUDENT) -> str:
-    """Return what to call a person: their name, or for one whose name never came a role and a short code."""
-    if user.name:
-        return user.name
-    code = sha256(user.sub.encode()).hexdigest()[:4]
-    kinds = {
-        Role.STUDENT: gettext("Student"),
-        Role.TEACHER: gettext("Teacher"),
-        Role.OBSERVER: gettext("Observer"),
-    }
-    return f"{kinds.get(role, gettext('Person'))} {code}"
+def choose_locale() -> str:
+    """Choose the language of a page: the launch's where there is a translation, otherwise English."""
+    wanted: str | None = g.get("locale")
+    if not wanted:
+        return SOURCE_LANGUAGE
+    translations: list[Locale] = current_app.extensions["babel"].instance.list_translations()
+    available = [SOURCE_LANGUAGE, *map(str, translations)]
+    return negotiate_locale([wanted.replace("-", "_")], available) or SOURCE_LANGUAGE
+
+
+def language_tag() -> str:
+    """Return the page's language as HTML writes it (BCP 47)."""
+    return str(get_locale()).replace("_", "-")
 
 
 def _home() -> str:
@@ -83,7 +96,7 @@ def _content_security_policy(settings: Settings) -> str:
     return "; ".join(
         (
             "default-src 'self'",
-            "img-src 'self' data: https:",
+            "img-src 'self' data:",
             "object-src 'none'",
             "base-uri 'none'",
             "form-action 'self'",
@@ -97,8 +110,7 @@ def _add_headers(policy: str) -> Callable[[Response], Response]:
         response.headers.setdefault("Content-Security-Policy", policy)
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
-        if not request.path.startswith("/static/"):
-            response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     return add
@@ -107,6 +119,5 @@ def _add_headers(policy: str) -> Callable[[Response], Response]:
 def _development_secret(keys_dir: Path) -> str:
     path = keys_dir / "secret_key"
     if not path.exists():
-        keys_dir.mkdir(parents=True, exist_ok=True)
         write_private(path, secrets.token_urlsafe(48).encode())
     return path.read_text()

@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from app import create_app
 from app.database import Database
-from app.lti.models import PlatformSource
+from app.lti.models import RegistrationSource
 from app.lti.platforms import PlatformEntry, save_platform
 from app.sandbox import Sandbox, SandboxConfig, make_sandbox_server, registration
 from app.settings import Settings
@@ -107,7 +107,7 @@ def app(settings: Settings, sandbox: Sandbox) -> Iterator[Flask]:
     database: Database = app.extensions["database"]
     with database.transaction() as session:
         entry = PlatformEntry.model_validate(registration(sandbox.config))
-        save_platform(session, sandbox.config.issuer, entry, PlatformSource.COMMAND)
+        save_platform(session, sandbox.config.issuer, entry, RegistrationSource.COMMAND)
     yield app
     _let_background_threads_end()
     database.engine.dispose()

@@ -42,7 +42,7 @@ def shelf() -> str:
     )
 
 
-@blueprint.get("/experiences/<int:experience_id>/conversation")
+@blueprint.get("/experiences/<id:experience_id>/conversation")
 def show(experience_id: int) -> str:
     """The person's latest conversation about an experience, or the page to start one."""
     identity, session = current_identity(), request_session()
@@ -65,7 +65,7 @@ def show(experience_id: int) -> str:
     )
 
 
-@blueprint.post("/experiences/<int:experience_id>/conversations")
+@blueprint.post("/experiences/<id:experience_id>/conversations")
 def start(experience_id: int) -> BaseResponse:
     """Start, or start again; the old conversation is kept and ended."""
     session = request_session()
@@ -80,7 +80,7 @@ def start(experience_id: int) -> BaseResponse:
     return redirect(url_for(".show", experience_id=experience_id), 303)
 
 
-@blueprint.post("/conversations/<int:conversation_id>/messages")
+@blueprint.post("/conversations/<id:conversation_id>/messages")
 def send(conversation_id: int) -> BaseResponse:
     """Send a message; the reply comes as server-sent events, or without JavaScript as a page once it is there."""
     session = request_session()
@@ -97,7 +97,7 @@ def send(conversation_id: int) -> BaseResponse:
     return _answer_with(conversation, turn.reply)
 
 
-@blueprint.post("/conversations/<int:conversation_id>/messages/<int:reply_id>/retry")
+@blueprint.post("/conversations/<id:conversation_id>/messages/<id:reply_id>/retry")
 def retry(conversation_id: int, reply_id: int) -> BaseResponse:
     """Have a failed reply written again."""
     session = request_session()
@@ -108,7 +108,7 @@ def retry(conversation_id: int, reply_id: int) -> BaseResponse:
     return _answer_with(conversation, reply)
 
 
-@blueprint.get("/conversations/<int:conversation_id>/messages/<int:reply_id>/events")
+@blueprint.get("/conversations/<id:conversation_id>/messages/<id:reply_id>/events")
 def events(conversation_id: int, reply_id: int) -> BaseResponse:
     """Go on reading a reply that is being written."""
     session = request_session()
@@ -118,7 +118,7 @@ def events(conversation_id: int, reply_id: int) -> BaseResponse:
     return _event_stream(reply.id)
 
 
-@blueprint.post("/conversations/<int:conversation_id>/finish")
+@blueprint.post("/conversations/<id:conversation_id>/finish")
 def finish(conversation_id: int) -> BaseResponse:
     """Hand the conversation in."""
     session = request_session()

@@ -47,7 +47,7 @@ def create() -> Response | tuple[str, int]:
     return _saved(experience.id)
 
 
-@blueprint.get("/experiences/<int:experience_id>/edit")
+@blueprint.get("/experiences/<id:experience_id>/edit")
 def edit(experience_id: int) -> str:
     """The form of an experience."""
     identity = current_identity()
@@ -56,7 +56,7 @@ def edit(experience_id: int) -> str:
     return render_template("experiences/edit.html", form=form_for(experience), experience=experience)
 
 
-@blueprint.post("/experiences/<int:experience_id>")
+@blueprint.post("/experiences/<id:experience_id>")
 def update(experience_id: int) -> Response | tuple[str, int]:
     """Change an experience; with mistakes, the form comes back as it was typed."""
     identity, form, session = current_identity(), form_for(), request_session()
@@ -69,7 +69,7 @@ def update(experience_id: int) -> Response | tuple[str, int]:
     return _show_again(form, experience_id)
 
 
-@blueprint.post("/experiences/<int:experience_id>/publish")
+@blueprint.post("/experiences/<id:experience_id>/publish")
 def publish(experience_id: int) -> Response:
     """Let students see it."""
     service.publish(request_session(), current_identity(), experience_id)
@@ -77,7 +77,7 @@ def publish(experience_id: int) -> Response:
     return redirect(url_for("review.experience", experience_id=experience_id), 303)
 
 
-@blueprint.post("/experiences/<int:experience_id>/unpublish")
+@blueprint.post("/experiences/<id:experience_id>/unpublish")
 def unpublish(experience_id: int) -> Response:
     """Hide it from students."""
     service.unpublish(request_session(), current_identity(), experience_id)
@@ -85,7 +85,7 @@ def unpublish(experience_id: int) -> Response:
     return redirect(url_for("review.experience", experience_id=experience_id), 303)
 
 
-@blueprint.post("/experiences/<int:experience_id>/duplicate")
+@blueprint.post("/experiences/<id:experience_id>/duplicate")
 def duplicate(experience_id: int) -> Response:
     """Copy it."""
     copy = service.duplicate_experience(request_session(), current_identity(), experience_id)
@@ -93,7 +93,7 @@ def duplicate(experience_id: int) -> Response:
     return redirect(url_for(".edit", experience_id=copy.id), 303)
 
 
-@blueprint.post("/experiences/<int:experience_id>/delete")
+@blueprint.post("/experiences/<id:experience_id>/delete")
 def delete(experience_id: int) -> Response:
     """Delete it."""
     experience = service.delete_experience(request_session(), current_identity(), experience_id)

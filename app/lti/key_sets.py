@@ -1,17 +1,21 @@
 """The platforms' public keys, fetched with time-outs and kept for a while."""
 
 import json
+import math
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import requests
+from urllib3.exceptions import HTTPError
 
 FRESH_SECONDS = 3600
 STALE_SECONDS = 24 * 3600
 REFETCH_PAUSE_SECONDS = 60
-TIMEOUT_SECONDS = (2, 3)
+FAILURE_PAUSE_SECONDS = 10
+TIMEOUT_SECONDS = (2, 3)  # to connect, and between two blocks of the answer
+CHUNK_BYTES = 8192
 MAX_BYTES = 256 * 1024
 
 
@@ -29,11 +33,12 @@ class KeySets:
     """Key sets by address, shared by the launches of one process.
 
     One is fetched anew after an hour, and for an unknown ``kid`` once a minute at most; while the platform is out of
-    reach, keys up to a day old serve on.
+    reach, keys up to a day old serve on, and it is left alone for ten seconds at a time.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
+        self._failed_at: dict[str, float] = {}
         self._lock = threading.Lock()
         self._http = requests.Session()
         self._http.headers["User-Agent"] = "AI-Experiences (LTI 1.3 tool)"
@@ -45,25 +50,44 @@ class KeySets:
         if kept and not _wants_fetching(kept, kid):
             return kept.key_set
         try:
-            return self._fetch(url)
+            return self._fetch_unless_down(url)
         except KeySetError:
             if kept and _age(kept) < STALE_SECONDS:
                 return kept.key_set
             raise
 
+    def _fetch_unless_down(self, url: str) -> dict[str, Any]:
+        if time.monotonic() - self._failed_at.get(url, -math.inf) < FAILURE_PAUSE_SECONDS:
+            raise KeySetError(f"{url}: did not answer a moment ago")
+        try:
+            key_set = self._fetch(url)
+        except KeySetError:
+            self._failed_at[url] = time.monotonic()
+            raise
+        with self._lock:
+            self._kept[url] = _Kept(key_set, time.monotonic())
+        return key_set
+
     def _fetch(self, url: str) -> dict[str, Any]:
         try:
-            response = self._http.get(url, timeout=TIMEOUT_SECONDS, stream=True)
-            response.raise_for_status()
-            body = response.raw.read(MAX_BYTES + 1, decode_content=True)
-            key_set = json.loads(body)
-        except (requests.RequestException, OSError, ValueError) as error:
+            with self._http.get(url, timeout=TIMEOUT_SECONDS, stream=True) as response:
+                response.raise_for_status()
+                key_set = json.loads(_read(response))
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise KeySetError(f"{url}: {error}") from error
         if not _is_key_set(key_set):
             raise KeySetError(f"{url}: not a key set")
-        with self._lock:
-            self._kept[url] = _Kept(key_set, time.monotonic())
-        return key_set  # type: ignore[no-any-return]
+        return key_set
+
+
+def _read(response: requests.Response) -> bytes:
+    """Read an answer that is neither too long nor too slow. Raises `KeySetError`."""
+    until, body = time.monotonic() + sum(TIMEOUT_SECONDS), b""
+    for block in response.iter_content(CHUNK_BYTES):
+        body += block
+        if len(body) > MAX_BYTES or time.monotonic() > until:
+            raise KeySetError(f"{response.url}: too long or too slow")
+    return body
 
 
 def _wants_fetching(kept: _Kept, kid: str | None) -> bool:
@@ -75,6 +99,6 @@ def _age(kept: _Kept) -> float:
     return time.monotonic() - kept.fetched_at
 
 
-def _is_key_set(value: object) -> bool:
+def _is_key_set(value: object) -> TypeGuard[dict[str, Any]]:
     keys = value.get("keys") if isinstance(value, dict) else None
     return isinstance(keys, list) and all(isinstance(key, dict) for key in keys)

@@ -1,7 +1,6 @@
-"""The tool's RSA keys: PEM files in one folder, readable by their owner only; the newest signs, all are published."""
+"""The tool's RSA keys: PEM files in one folder, readable by their owner only; all are published."""
 
 import json
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jwcrypto.jwk import JWK
 
 from app.database import utc_now
+from app.files import write_private
 
 KEY_BITS = 2048
-OWNER_ONLY = 0o600
 
 
 class KeyRing:
@@ -21,11 +20,6 @@ class KeyRing:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-
-    @cached_property
-    def signing_pem(self) -> str:
-        """The newest private key, as PEM."""
-        return self._pems[-1]
 
     def public_key_set(self) -> dict[str, list[dict[str, Any]]]:
         """Return the JSON Web Key Set of the public keys (RFC 7517), each with its thumbprint as ``kid``."""
@@ -40,20 +34,10 @@ class KeyRing:
 
 def make_key(folder: Path) -> Path:
     """Write a new private key into `folder` and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"rsa-{utc_now():%Y%m%dT%H%M%S%f}Z.pem"
     key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
     write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return path
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    unfinished.replace(path)
 
 
 def _public_jwk(pem: str) -> dict[str, Any]:

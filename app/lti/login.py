@@ -1,5 +1,6 @@
 """Third-party initiated login (LTI Security Framework 1.1, section 5.1.1): one row binds what a launch must match."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -9,7 +10,6 @@ from pylti1p3.contrib.flask.session import FlaskSessionService
 from pylti1p3.exception import OIDCException
 from sqlalchemy import delete, update
 from sqlmodel import Session, col
-from werkzeug.wrappers import Response as BaseResponse
 
 from app.database import utc_now
 from app.lti.models import Login
@@ -31,6 +31,8 @@ def start_login(session: Session, params: dict[str, str], app_url: str) -> Respo
 
     Raises a `LaunchRefusedError`.
     """
+    if not all(value.isprintable() for value in params.values()):
+        raise IncompleteLoginError(log="a parameter holds control characters")
     _check_target(params.get("target_link_uri"), app_url)
     _check_deployment(session, params)
     record, cookies = _PendingLogin(), LoginCookie()
@@ -55,12 +57,12 @@ def start_login(session: Session, params: dict[str, str], app_url: str) -> Respo
     return response
 
 
-def take_login(session: Session, state: str | None, cookies: dict[str, str]) -> Login:
+def take_login(session: Session, state: str | None, cookies: Mapping[str, str]) -> Login:
     """Take the login that `state` names, once and for all, for the browser that began it.
 
     One statement marks it used, so two workers cannot both take it. Raises a `LaunchRefusedError`.
     """
-    if not state:
+    if not state or not state.isprintable():
         raise StateRefusedError(log="state missing")
     if cookies.get(LoginCookie.name_for(state)) != state:
         raise CookieMissingError(log="no login cookie for this state")
@@ -106,13 +108,6 @@ class LoginCookie(FlaskCookieService):
             samesite="None",
             partitioned=True,
         )
-
-
-def forget_cookie(response: BaseResponse, state: str) -> None:
-    """Remove a used login's cookie from the browser."""
-    response.delete_cookie(
-        LoginCookie.name_for(state), path=LAUNCH_PATH, secure=True, samesite="None", partitioned=True
-    )
 
 
 class _PendingLogin(FlaskSessionService):

@@ -17,8 +17,8 @@ class RegistrationState(StrEnum):
     REMOVED = "removed"
 
 
-class PlatformSource(StrEnum):
-    """Where a platform was written down; `tool_config.json` rules only over its own."""
+class RegistrationSource(StrEnum):
+    """Where a platform or deployment was written down; `tool_config.json` rules only over its own."""
 
     TOOL_CONFIG = "tool_config"
     COMMAND = "command"
@@ -37,7 +37,7 @@ class Platform(SQLModel, table=True):
     auth_token_url: str = Field(max_length=2000)
     key_set_url: str = Field(max_length=2000)
     auth_audience: str | None = Field(default=None, max_length=2000)
-    source: PlatformSource = Field(sa_type=text_enum(PlatformSource))
+    source: RegistrationSource = Field(sa_type=text_enum(RegistrationSource))
     workflow_state: RegistrationState = Field(
         default=RegistrationState.ACTIVE, sa_type=text_enum(RegistrationState)
     )
@@ -53,6 +53,7 @@ class Deployment(SQLModel, table=True):
     id: int = Field(default=None, primary_key=True)
     platform_id: int = Field(foreign_key="platforms.id")
     deployment_id: str = Field(max_length=255)
+    source: RegistrationSource = Field(sa_type=text_enum(RegistrationSource))
     workflow_state: RegistrationState = Field(
         default=RegistrationState.ACTIVE, sa_type=text_enum(RegistrationState)
     )

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from app.database import upsert
-from app.lti.models import Deployment, Platform, PlatformSource, RegistrationState
+from app.lti.models import Deployment, Platform, RegistrationSource, RegistrationState
 from app.lti.refusals import AmbiguousPlatformError, UnknownPlatformError
 
 
@@ -67,20 +67,27 @@ def read_tool_config(path: Path) -> list[tuple[str, PlatformEntry]]:
 
 
 def sync_tool_config(session: Session, path: Path) -> int:
-    """Make the platforms that came from `tool_config.json` what it says now; return how many it holds.
+    """Make what came from `tool_config.json` what it says now; return how many platforms it holds.
 
-    One that it no longer holds stops launching; its people and work stay. Raises `PlatformConfigError`.
+    A platform or deployment that it no longer holds stops launching; people and work stay. What the command
+    registered is left alone. Raises `PlatformConfigError`.
     """
     entries = read_tool_config(path)
-    kept = {save_platform(session, issuer, entry, PlatformSource.TOOL_CONFIG).id for issuer, entry in entries}
-    for platform in session.exec(select(Platform).where(Platform.source == PlatformSource.TOOL_CONFIG)):
-        if platform.id not in kept:
-            platform.workflow_state = RegistrationState.REMOVED
+    for model in (Platform, Deployment):
+        session.execute(
+            update(model)
+            .where(col(model.source) == RegistrationSource.TOOL_CONFIG)
+            .values(workflow_state=RegistrationState.REMOVED)
+        )
+    for issuer, entry in entries:
+        save_platform(session, issuer, entry, RegistrationSource.TOOL_CONFIG)
     return len(entries)
 
 
-def save_platform(session: Session, issuer: str, entry: PlatformEntry, source: PlatformSource) -> Platform:
-    """Add a registration, or bring one up to date; its deployments become those of `entry`."""
+def save_platform(
+    session: Session, issuer: str, entry: PlatformEntry, source: RegistrationSource
+) -> Platform:
+    """Add a registration, or bring one up to date and add deployments to it."""
     platform = upsert(
         session,
         Platform,
@@ -91,14 +98,13 @@ def save_platform(session: Session, issuer: str, entry: PlatformEntry, source: P
             "workflow_state": RegistrationState.ACTIVE,
         },
     )
-    session.execute(
-        update(Deployment)
-        .where(col(Deployment.platform_id) == platform.id)
-        .values(workflow_state=RegistrationState.REMOVED)
-    )
     for deployment_id in entry.deployment_ids:
-        key = {"platform_id": platform.id, "deployment_id": deployment_id}
-        upsert(session, Deployment, key, {"workflow_state": RegistrationState.ACTIVE})
+        upsert(
+            session,
+            Deployment,
+            key={"platform_id": platform.id, "deployment_id": deployment_id},
+            values={"source": source, "workflow_state": RegistrationState.ACTIVE},
+        )
     return platform
 
 
@@ -117,8 +123,16 @@ def list_platforms(session: Session) -> list[tuple[Platform, list[str]]]:
 
 
 def remove_platform(session: Session, issuer: str, client_id: str) -> None:
-    """Stop a platform's launches; its people and work stay. Raises `UnknownPlatformError`."""
-    find_platform(session, issuer, client_id).workflow_state = RegistrationState.REMOVED
+    """Stop a platform's launches; its people and work stay.
+
+    Raises `UnknownPlatformError`, and `PlatformConfigError` for one that `tool_config.json` would bring back.
+    """
+    platform = find_platform(session, issuer, client_id)
+    if platform.source is RegistrationSource.TOOL_CONFIG:
+        raise PlatformConfigError(
+            "This platform stands in tool_config.json: strike it out there and restart."
+        )
+    platform.workflow_state = RegistrationState.REMOVED
 
 
 def find_platform(session: Session, issuer: str, client_id: str | None) -> Platform:

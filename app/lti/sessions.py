@@ -4,17 +4,17 @@ import secrets
 from datetime import timedelta
 from typing import Any, cast
 
-from flask import Blueprint, Flask, current_app, g, request, session
+from flask import Blueprint, Flask, current_app, g, session
 from flask.sessions import SecureCookieSessionInterface
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from app.courses.models import Course, Enrollment, User
-from app.database import READING_METHODS, database, request_session, utc_now
+from app.database import database, utc_now
 from app.errors import SessionEndedError
 from app.identity import Identity
 from app.lti.claims import LaunchClaims
-from app.lti.models import Launch, Platform, RegistrationState
+from app.lti.models import Deployment, Launch, Platform, RegistrationState
 
 LAUNCHES_PATH = "/launches"
 TOUCH_EVERY = timedelta(minutes=1)
@@ -77,12 +77,15 @@ def _stay_in_launch(_endpoint: str, values: dict[str, Any]) -> None:
 
 
 def _require_launch() -> None:
+    """Resume the launch in short transactions of its own, so that the view begins without one."""
     if session.get("launch") != g.launch_id:
         raise SessionEndedError(log="no cookie for this launch")
-    launch, g.identity = _resume(request_session(), g.launch_id)
+    with database().snapshot() as db:
+        launch, g.identity = _resume(db, g.launch_id)
     g.locale = launch.locale
     if utc_now() - launch.last_seen_at > TOUCH_EVERY:
-        _touch(launch)
+        with database().transaction() as db:
+            db.execute(update(Launch).where(col(Launch.id) == launch.id).values(last_seen_at=utc_now()))
 
 
 def _resume(db: Session, launch_id: str) -> tuple[Launch, Identity]:
@@ -92,22 +95,15 @@ def _resume(db: Session, launch_id: str) -> tuple[Launch, Identity]:
         .join(User, col(User.id) == Launch.user_id)
         .join(Course, col(Course.id) == Launch.course_id)
         .join(Platform, col(Platform.id) == Launch.platform_id)
+        .join(Deployment, col(Deployment.id) == Launch.deployment_id)
         .where(
             Launch.id == launch_id,
             Launch.last_seen_at > utc_now() - idle,
             Platform.workflow_state == RegistrationState.ACTIVE,
+            Deployment.workflow_state == RegistrationState.ACTIVE,
         )
     ).first()
     if row is None:
-        raise SessionEndedError(log="launch unknown or idle too long")
+        raise SessionEndedError(log="launch unknown, idle too long, or its platform was removed")
     launch, user, course = row
     return launch, Identity(user=user, course=course, role=launch.role, is_test=launch.is_test)
-
-
-def _touch(launch: Launch) -> None:
-    """Move the end of the session on: with what a write commits, for a reading request in a transaction of its own."""
-    if request.method not in READING_METHODS:
-        launch.last_seen_at = utc_now()
-        return
-    with database().transaction() as db:
-        db.execute(update(Launch).where(col(Launch.id) == launch.id).values(last_seen_at=utc_now()))

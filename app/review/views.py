@@ -11,7 +11,7 @@ from app.review import service
 blueprint = launch_blueprint("review", __name__)
 
 
-@blueprint.get("/experiences/<int:experience_id>")
+@blueprint.get("/experiences/<id:experience_id>")
 def experience(experience_id: int) -> str:
     """An experience as its writers see it, with the class for those who may read transcripts."""
     identity, session = current_identity(), request_session()
@@ -26,7 +26,7 @@ def experience(experience_id: int) -> str:
     )
 
 
-@blueprint.get("/conversations/<int:conversation_id>/transcript")
+@blueprint.get("/conversations/<id:conversation_id>/transcript")
 def transcript(conversation_id: int) -> str:
     """One conversation, with times."""
     session = request_session()
@@ -36,7 +36,7 @@ def transcript(conversation_id: int) -> str:
     )
 
 
-@blueprint.get("/experiences/<int:experience_id>/transcripts")
+@blueprint.get("/experiences/<id:experience_id>/transcripts")
 def transcripts(experience_id: int) -> str:
     """Every student's latest conversation on one page, to print."""
     identity, session = current_identity(), request_session()

@@ -19,7 +19,7 @@ import requests
 from app import create_app
 from app.database import Database
 from app.llm.embedded.state import Stage, StateReader
-from app.lti.models import PlatformSource
+from app.lti.models import RegistrationSource
 from app.lti.platforms import PlatformEntry, save_platform
 from app.sandbox.config import SandboxConfig, refuse_unless_local, registration
 from app.sandbox.factory import run
@@ -83,7 +83,7 @@ def prepare_demo(demo: Demo) -> None:
     entry = registration(demo.sandbox)
     with database.transaction() as session:
         platform = save_platform(
-            session, demo.sandbox.issuer, PlatformEntry.model_validate(entry), PlatformSource.COMMAND
+            session, demo.sandbox.issuer, PlatformEntry.model_validate(entry), RegistrationSource.COMMAND
         )
         seed_sandbox(session, platform.id)
     create_app(demo.settings).extensions["key_ring"].public_key_set()

@@ -18,7 +18,9 @@ from tests.support.people import EXPERIENCE, Visitor
 
 
 def test_production_is_refused() -> None:
-    settings = Settings(_env_file=None, app_url="https://ai.example.edu", secret_key="x" * 32)
+    settings = Settings(
+        _env_file=None, app_url="https://ai.example.edu", secret_key="x" * 32, llm_provider="scripted"
+    )
     with pytest.raises(DemoError, match="this machine only"):
         plan_demo(settings, 8000, 8100)
 

@@ -83,9 +83,16 @@ def test_unsafe_settings_end_in_a_sentence_not_a_trace(monkeypatch: pytest.Monke
         assert "Traceback" not in result.output
 
 
+def test_plain_http_is_served_to_this_machine_alone() -> None:
+    result = run("serve", "--host", "0.0.0.0")
+    assert result.exit_code == 1
+    assert "this machine alone" in result.output
+
+
 def test_the_demo_refuses_production(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_URL", "https://ai.example.edu")
     monkeypatch.setenv("SECRET_KEY", "x" * 40)
+    monkeypatch.setenv("LLM_PROVIDER", "scripted")
     result = run("demo")
     assert result.exit_code == 1
     assert "this machine only" in result.output

@@ -12,6 +12,7 @@ PRODUCTION = {
     "app_url": "https://ai.example.edu",
     "secret_key": "x" * 32,
     "database_url": "postgresql+psycopg://tool@db/tool",
+    "llm_provider": "local",
 }
 DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -43,6 +44,11 @@ def test_production_with_everything_set_is_accepted() -> None:
         ({"database_url": "sqlite://"}, "forgets everything"),
         ({"llm_provider": "openai"}, "LLM_API_KEY is not set"),
         ({"llm_provider": "someone"}, "LLM_PROVIDER"),
+        ({"llm_provider": None}, "no AI model is set"),
+        ({"database_url": "mysql://db"}, "must start with sqlite:///"),
+        ({"database_url": "nonsense"}, "must start with sqlite:///"),
+        ({"log_level": "loud"}, "LOG_LEVEL"),
+        ({"llm_max_tokens": 8_000, "llm_context_tokens": 10_000}, "leaves no room"),
         ({"session_idle_minutes": 0}, "SESSION_IDLE_MINUTES"),
     ],
 )
@@ -61,6 +67,12 @@ def test_plain_http_works_on_this_machine(url: str) -> None:
 @pytest.mark.parametrize("given", [{"llm_api_key": "k"}, {"llm_base_url": "http://localhost:11434/v1"}])
 def test_a_configured_model_wins_over_the_embedded_one(given: dict[str, str]) -> None:
     assert load_settings(_env_file=None, **given).provider is LlmProvider.OPENAI
+
+
+def test_a_hosts_own_way_to_write_an_address_is_understood() -> None:
+    settings = load_settings(_env_file=None, database_url="postgres://u@db/tool", log_level="debug")
+    assert settings.database_url == "postgresql+psycopg://u@db/tool"
+    assert settings.log_level == "DEBUG"
 
 
 def test_secrets_are_not_in_the_representation() -> None:

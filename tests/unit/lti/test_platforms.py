@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session
 
-from app.lti.models import PlatformSource
+from app.lti.models import RegistrationSource
 from app.lti.platforms import (
     PlatformConfigError,
     PlatformEntry,
@@ -74,15 +74,32 @@ def test_a_deployment_that_is_struck_out_launches_no_more(db: Session, tool_conf
 
 def test_the_file_leaves_platforms_of_the_command_alone(db: Session, tool_config: Path) -> None:
     entry = PlatformEntry.model_validate(ENTRY | {"client_id": "2"})
-    save_platform(db, ISSUER, entry, PlatformSource.COMMAND)
+    save_platform(db, ISSUER, entry, RegistrationSource.COMMAND)
     sync_tool_config(db, tool_config)
     assert find_platform(db, ISSUER, "2").client_id == "2"
     with pytest.raises(AmbiguousPlatformError):
         find_platform(db, ISSUER, None)
 
 
-def test_removing_and_listing(db: Session, tool_config: Path) -> None:
+def test_the_command_adds_deployments_and_the_file_leaves_them(db: Session, tool_config: Path) -> None:
     sync_tool_config(db, tool_config)
+    more = PlatformEntry.model_validate(ENTRY | {"client_id": "2", "deployment_ids": ["c"]})
+    save_platform(db, ISSUER, more, RegistrationSource.COMMAND)
+    save_platform(db, ISSUER, more.model_copy(update={"deployment_ids": ["d"]}), RegistrationSource.COMMAND)
+    sync_tool_config(db, tool_config)
+    listed = {platform.client_id: deployments for platform, deployments in list_platforms(db)}
+    assert listed["1"] == ["a", "b"]
+    assert listed["2"] == ["c", "d"]
+
+
+def test_what_the_file_would_bring_back_cannot_be_removed(db: Session, tool_config: Path) -> None:
+    sync_tool_config(db, tool_config)
+    with pytest.raises(PlatformConfigError, match="strike it out"):
+        remove_platform(db, ISSUER, "1")
+
+
+def test_removing_and_listing(db: Session) -> None:
+    save_platform(db, ISSUER, PlatformEntry.model_validate(ENTRY), RegistrationSource.COMMAND)
     listed = {platform.issuer: deployments for platform, deployments in list_platforms(db)}
     assert listed[ISSUER] == ["a", "b"]
     remove_platform(db, ISSUER, "1")
