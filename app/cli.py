@@ -220,7 +220,7 @@ def seed(issuer: str, client_id: str | None, course: str, students: int) -> None
     with _refusals_as_messages(), database().transaction() as session:
         found = find_platform(session, issuer, client_id)
         seed_course(session, found.id, course, students)
-    click.echo(f"Course {course} has {students} more students.")
+    click.echo(f"Course {course} has its sample experiences and {students} made-up students.")
 
 
 if __name__ == "__main__":

@@ -125,8 +125,10 @@ def release_request_session() -> None:
     """Commit this request's session and give its connection back before a long answer begins."""
     session: Session | None = g.pop("database_session", None)
     if session is not None:
-        session.commit()
-        session.close()
+        try:
+            session.commit()
+        finally:
+            session.close()
 
 
 def roll_back_request_session() -> None:

@@ -10,22 +10,19 @@ from app.errors import ForbiddenError
 class Right(StrEnum):
     """Something that may be allowed or not, within one course."""
 
-    SEE_PUBLISHED = "see published experiences"
     WRITE_EXPERIENCES = "write experiences"
     TRY_EXPERIENCES = "try experiences as a student would"
     CONVERSE = "hold conversations"
     READ_TRANSCRIPTS = "read students' conversations"
 
 
-_TEACHING = frozenset(
-    {Right.SEE_PUBLISHED, Right.WRITE_EXPERIENCES, Right.TRY_EXPERIENCES, Right.READ_TRANSCRIPTS}
-)
+_TEACHING = frozenset({Right.WRITE_EXPERIENCES, Right.TRY_EXPERIENCES, Right.READ_TRANSCRIPTS})
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.TEACHER: _TEACHING,
     Role.ADMINISTRATOR: _TEACHING,
     Role.DESIGNER: _TEACHING - {Right.READ_TRANSCRIPTS},
-    Role.STUDENT: frozenset({Right.SEE_PUBLISHED, Right.CONVERSE}),
-    Role.OBSERVER: frozenset({Right.SEE_PUBLISHED}),
+    Role.STUDENT: frozenset({Right.CONVERSE}),
+    Role.OBSERVER: frozenset(),
 }
 
 
@@ -49,6 +46,16 @@ class Identity:
         """Raise `ForbiddenError` unless the role has the right."""
         if not self.may(right):
             raise ForbiddenError(log=f"{self.role} may not {right}")
+
+    @property
+    def may_hold_conversations(self) -> bool:
+        """True for students, and for those who try what students will see. Everyone may read what is published."""
+        return self.may(Right.CONVERSE) or self.may(Right.TRY_EXPERIENCES)
+
+    def require_conversations(self) -> None:
+        """Raise `ForbiddenError` unless the role may hold conversations."""
+        if not self.may_hold_conversations:
+            raise ForbiddenError(log=f"{self.role} may not hold conversations")
 
     @property
     def converses_as_preview(self) -> bool:

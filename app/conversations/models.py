@@ -9,6 +9,7 @@ from sqlmodel import Field, SQLModel
 
 from app.database import UtcDateTime, text_enum, utc_now
 from app.llm.interface import Speaker
+from app.llm.scripted import SCRIPTED_NAME
 
 
 class ConversationState(StrEnum):
@@ -109,6 +110,17 @@ class Message(SQLModel, table=True):
     truncated: bool = False
 
     @property
+    def shown_state(self) -> MessageState:
+        """The state to tell people: a reply whose writer is gone is interrupted, whoever notices first."""
+        return MessageState.INTERRUPTED if self.abandoned else self.state
+
+    @property
+    def scripted(self) -> bool:
+        """True for a reply of the scripted persona, labelled wherever it is shown."""
+        return self.model == SCRIPTED_NAME
+
+    @property
     def abandoned(self) -> bool:
         """True for a reply under way whose writer is gone: its lease ran out."""
-        return self.lease_until is not None and self.lease_until < utc_now()
+        under_way = self.state is MessageState.GENERATING
+        return under_way and self.lease_until is not None and self.lease_until < utc_now()

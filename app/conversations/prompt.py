@@ -11,9 +11,8 @@ from app.experiences.models import Experience
 from app.llm.interface import ChatRequest, Line
 
 PROMPT_VERSION = "1"
-# A token is at least two bytes of text in the languages and tokenizers in use, three in most. Two keeps clear of the
-# window's edge.
-BYTES_PER_TOKEN = 2
+# Common tokenizers make a token of about four bytes of English and three of Chinese; three errs on the safe side.
+BYTES_PER_TOKEN = 3
 TOKENS_PER_LINE = 8
 _prompts = Environment(
     loader=PackageLoader("app.conversations", "prompts"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col
 
 from app.conversations.models import Conversation, Message, MessageState
@@ -26,6 +27,7 @@ SAVE_EVERY = 1.0
 COALESCE = 0.04
 POLL_EVERY = 0.4
 HEARTBEAT_EVERY = 10.0
+SETTLE_PAUSES = (0.5, 2.0)
 
 
 @dataclass
@@ -84,38 +86,46 @@ class Replies:
                 self._keeper.start()
         threading.Thread(target=self._write, args=(live,), name=f"reply-{live.reply_id}", daemon=True).start()
 
-    def warm_up(self, conversation_id: int) -> None:
-        """Let a model that gains by it read the persona while the student reads the opening line."""
-        threading.Thread(target=self._warm_up, args=(conversation_id,), name="warm-up", daemon=True).start()
+    def open(self, conversation: Conversation, opening: Message) -> None:
+        """Have the opening written; where it stands already, let the model read the persona meanwhile."""
+        if opening.state is MessageState.GENERATING:
+            self.begin(opening)
+            return
+        request = self._build(conversation, [opening])
+        threading.Thread(target=prime, args=(self._model, request), name="warm-up", daemon=True).start()
 
-    def follow(self, reply_id: int) -> Iterator[str | None]:
-        """Yield the text of a reply as it grows, in pieces, until it is settled; None as a sign of life meanwhile.
+    def follow(self, reply_id: int) -> Iterator[str | Message | None]:
+        """Yield the text of a reply as it grows, None as a sign of life meanwhile, and at last the settled reply.
 
         A reply that another process writes is read from the database.
         """
         with self._lock:
             live = self._live.get(reply_id)
-        yield from _follow_live(live) if live else self._follow_stored(reply_id)
-
-    def _warm_up(self, conversation_id: int) -> None:
-        with self._database.snapshot() as session:
-            conversation = session.get_one(Conversation, conversation_id)
-            said = messages_of(session, conversation)
-        prime(self._model, self._build(conversation, said))
+        if live:
+            yield from _follow_live(live)
+        yield from self._follow_stored(reply_id)
 
     def _write(self, live: LiveReply) -> None:
         try:
-            self._settle(live, self._generate(live))
-        except ModelError as error:
-            logger.warning("reply %s failed: %s", live.reply_id, error)
-            self._settle(live, {"state": MessageState.FAILED, "error_code": error.code})
-        except Exception:
-            logger.exception("reply %s failed", live.reply_id)
-            self._settle(live, {"state": MessageState.FAILED, "error_code": "internal_error"})
+            self._settle(live, self._outcome(live))
+        except SQLAlchemyError:
+            # Its lease runs out, and it can be tried again.
+            logger.exception("reply %s could not be stored", live.reply_id)
         finally:
             with self._lock:
                 self._live.pop(live.reply_id, None)
             live.close()
+
+    def _outcome(self, live: LiveReply) -> dict[str, Any]:
+        """Generate the reply and return the columns that tell how it ended."""
+        try:
+            return self._generate(live)
+        except ModelError as error:
+            logger.warning("reply %s failed: %s", live.reply_id, error)
+            return {"state": MessageState.FAILED, "error_code": error.code}
+        except Exception:
+            logger.exception("reply %s failed", live.reply_id)
+            return {"state": MessageState.FAILED, "error_code": "internal_error"}
 
     def _generate(self, live: LiveReply) -> dict[str, Any]:
         completion: Completion | None = None
@@ -172,7 +182,7 @@ class Replies:
                     update(Message).where(_is_ours(live)).values(text=live.text, lease_until=lease_until)
                 )
 
-    def _follow_stored(self, reply_id: int) -> Iterator[str | None]:
+    def _follow_stored(self, reply_id: int) -> Iterator[str | Message | None]:
         sent, quiet_since = 0, time.monotonic()
         while (reply := self._stored(reply_id)).state is MessageState.GENERATING:
             if len(reply.text) > sent:
@@ -182,11 +192,12 @@ class Replies:
                 yield None
                 quiet_since = time.monotonic()
             time.sleep(POLL_EVERY)
+        yield reply
 
     def _stored(self, reply_id: int) -> Message:
         with self._database.snapshot() as session:
             reply = session.get_one(Message, reply_id)
-            if reply.state is not MessageState.GENERATING or not reply.abandoned:
+            if not reply.abandoned:
                 return reply
             conversation = session.get_one(Conversation, reply.conversation_id)
         with self._database.transaction() as session:

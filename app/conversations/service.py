@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import func, update
+from sqlalchemy import Select, func, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -19,7 +19,7 @@ from app.database import utc_now
 from app.errors import AppError, ConflictError, NotFoundError
 from app.experiences.models import Experience, WorkflowState
 from app.experiences.service import get_experience
-from app.identity import Identity, Right
+from app.identity import Identity
 from app.llm.interface import Speaker
 from app.text import clean_text
 
@@ -41,7 +41,7 @@ class MessageTooLongError(AppError):
 
     status, code = 422, "message_too_long"
     title = _l("The message is too long")
-    message = _l("At most 4,000 characters fit into one message. Please shorten it.")
+    message = _l("At most %(limit)s characters fit into one message. Please shorten it.", limit=MAX_MESSAGE)
 
 
 class ConversationEndedError(ConflictError):
@@ -75,6 +75,14 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """A conversation begun. ``opening`` is the persona's first message where this start made it, else None."""
+
+    conversation: Conversation
+    opening: Message | None
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """A student's message and the reply to it. ``to_write`` is True for the one caller who is to have it written."""
 
@@ -85,7 +93,6 @@ class Turn:
 
 def list_with_status(session: Session, identity: Identity) -> list[tuple[Experience, Status]]:
     """List the course's published experiences with the person's own status, newest first."""
-    identity.require(Right.SEE_PUBLISHED)
     latest = _latest_own(identity).subquery()
     rows = session.exec(
         select(Experience, Conversation)
@@ -114,13 +121,18 @@ def latest_conversation(session: Session, identity: Identity, experience: Experi
 
 
 def conversation_for(session: Session, identity: Identity, conversation_id: int) -> Conversation:
-    """Load one of the person's own conversations in this course. Raises `NotFoundError` for any other."""
+    """Load one of the person's own conversations in this course, trials apart from real ones.
+
+    Raises `NotFoundError` for any other, `ForbiddenError` for a role that holds none.
+    """
+    identity.require_conversations()
     found = session.exec(
         select(Conversation)
         .join(Experience, col(Experience.id) == Conversation.experience_id)
         .where(
             Conversation.id == conversation_id,
             Conversation.user_id == identity.user.id,
+            Conversation.is_preview == identity.converses_as_preview,
             Experience.course_id == identity.course.id,
             Experience.workflow_state != WorkflowState.DELETED,
         )
@@ -137,18 +149,16 @@ def messages_of(session: Session, conversation: Conversation) -> Sequence[Messag
     ).all()
 
 
-def start_conversation(
-    session: Session, identity: Identity, experience_id: int, *, instead_of: int
-) -> Conversation:
+def start_conversation(session: Session, identity: Identity, experience_id: int, *, instead_of: int) -> Start:
     """Begin a conversation, ending the active one that the person sees (``instead_of``, its id, or 0 for none).
 
     A repeated start finds the conversation that the first one made.
     """
-    identity.require(Right.TRY_EXPERIENCES if identity.may(Right.TRY_EXPERIENCES) else Right.CONVERSE)
+    identity.require_conversations()
     experience = get_experience(session, identity, experience_id)
     current = latest_conversation(session, identity, experience)
     if current is not None and current.active and current.id != instead_of:
-        return current
+        return Start(current, None)
     if current is not None and current.active:
         _end(current, ConversationState.ENDED)
         session.flush()
@@ -159,7 +169,7 @@ def start_conversation(
         started = latest_conversation(session, identity, experience)
         if started is None:
             raise
-        return started
+        return Start(started, None)
 
 
 def finish_conversation(session: Session, conversation: Conversation) -> None:
@@ -254,7 +264,7 @@ def interrupt_abandoned(session: Session, conversation: Conversation) -> None:
     )
 
 
-def _latest_own(identity: Identity):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a Select of two columns
+def _latest_own(identity: Identity) -> Select[int | None, int]:
     return (
         select(func.max(Conversation.id).label("id"), Conversation.experience_id)
         .where(
@@ -266,7 +276,7 @@ def _latest_own(identity: Identity):  # type: ignore[no-untyped-def]  # noqa: AN
     )
 
 
-def _add_conversation(session: Session, identity: Identity, experience: Experience) -> Conversation:
+def _add_conversation(session: Session, identity: Identity, experience: Experience) -> Start:
     conversation = Conversation(
         experience_id=experience.id,
         user_id=identity.user.id,
@@ -276,11 +286,12 @@ def _add_conversation(session: Session, identity: Identity, experience: Experien
     )
     session.add(conversation)
     session.flush()
-    session.add(_opening(conversation, experience.opening_line))
+    opening = _opening(conversation, experience.opening_line)
+    session.add(opening)
     if not conversation.is_preview and experience.started_at is None:
         experience.started_at = utc_now()
     session.flush()
-    return conversation
+    return Start(conversation, opening)
 
 
 def _opening(conversation: Conversation, opening_line: str) -> Message:

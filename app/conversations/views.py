@@ -19,13 +19,14 @@ from werkzeug.wrappers import Response as BaseResponse
 from app.conversations import service
 from app.conversations.models import Conversation, Message, MessageState
 from app.conversations.replies import Replies
-from app.database import Database, database, release_request_session, request_session
+from app.database import release_request_session, request_session
 from app.errors import wants_json
 from app.experiences.service import get_experience
 from app.identity import Right
 from app.llm.interface import ModelAdapter, ModelErrorCode
 from app.lti.sessions import current_identity, launch_blueprint
 from app.markdown import render_markdown
+from app.text import clean_line
 
 blueprint = launch_blueprint("conversations", __name__)
 
@@ -59,7 +60,7 @@ def show(experience_id: int) -> str:
         model=cast(ModelAdapter, current_app.extensions["model"]).status(),
         max_message=service.MAX_MESSAGE,
         client_key=uuid4().hex,
-        may_converse=identity.may(Right.CONVERSE) or identity.may(Right.TRY_EXPERIENCES),
+        may_converse=identity.may_hold_conversations,
         may_write=identity.may(Right.WRITE_EXPERIENCES),
         is_preview=identity.converses_as_preview,
     )
@@ -70,13 +71,10 @@ def start(experience_id: int) -> BaseResponse:
     """Start, or start again; the old conversation is kept and ended."""
     session = request_session()
     seen = request.form.get("instead_of", 0, type=int)
-    conversation = service.start_conversation(session, current_identity(), experience_id, instead_of=seen)
-    opening = service.messages_of(session, conversation)[0]
+    started = service.start_conversation(session, current_identity(), experience_id, instead_of=seen)
     release_request_session()
-    if opening.state is MessageState.GENERATING:
-        _replies().begin(opening)
-    else:
-        _replies().warm_up(conversation.id)
+    if started.opening is not None:
+        _replies().open(started.conversation, started.opening)
     return redirect(url_for(".show", experience_id=experience_id), 303)
 
 
@@ -89,7 +87,7 @@ def send(conversation_id: int) -> BaseResponse:
         session,
         conversation,
         request.form.get("message", ""),
-        request.form.get("client_key", "")[: service.MAX_CLIENT_KEY] or uuid4().hex,
+        clean_line(request.form.get("client_key"), service.MAX_CLIENT_KEY) or uuid4().hex,
     )
     release_request_session()
     if turn.to_write:
@@ -162,26 +160,29 @@ def _answer_with(conversation: Conversation, reply: Message) -> BaseResponse:
 
 
 def _event_stream(reply_id: int) -> Response:
-    stream = _events(reply_id, _replies(), database(), failure_sentences())
+    stream = _events(reply_id, _replies().follow(reply_id), failure_sentences())
     return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def _events(reply_id: int, replies: Replies, database: Database, sentences: Sentences) -> Iterator[bytes]:
+def _events(reply_id: int, growing: Iterator[str | Message | None], sentences: Sentences) -> Iterator[bytes]:
     """Yield ``reply`` (its id), ``text`` (a further piece) and at last ``done`` (the stored reply).
 
     Runs after the request's end: all that it needs is handed in.
     """
     yield _event("reply", {"id": reply_id})
-    for piece in replies.follow(reply_id):
-        yield b": still there\n\n" if piece is None else _event("text", {"text": piece})
-    with database.snapshot() as session:
-        reply = session.get_one(Message, reply_id)
-    yield _event("done", _as_event(reply, sentences))
+    for piece in growing:
+        if piece is None:
+            yield b": still there\n\n"
+        elif isinstance(piece, str):
+            yield _event("text", {"text": piece})
+        else:
+            yield _event("done", _as_event(piece, sentences))
 
 
 def _as_event(reply: Message, sentences: Sentences) -> dict[str, Any]:
     if reply.state is MessageState.COMPLETE:
-        return {"id": reply.id, "state": reply.state, "html": str(render_markdown(reply.text))}
+        html = str(render_markdown(reply.text))
+        return {"id": reply.id, "state": reply.state, "html": html, "scripted": reply.scripted}
     return {"id": reply.id, "state": reply.state, "message": sentences(reply)}
 
 

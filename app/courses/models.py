@@ -54,7 +54,7 @@ class Course(SQLModel, table=True):
 class Enrollment(SQLModel, table=True):
     """A person's place in a course, as the last launch told it.
 
-    ``is_teaching_assistant`` only changes what pages call the teacher; ``is_test`` is Canvas's student view.
+    A teaching assistant is a teacher with ``is_teaching_assistant``; ``is_test`` is Canvas's student view.
     """
 
     __tablename__ = "enrollments"

@@ -8,7 +8,7 @@ from flask_wtf import FlaskForm
 from wtforms import FieldList, StringField, TextAreaField
 
 from app.errors import FieldError, InvalidInputError
-from app.experiences.models import Experience
+from app.experiences.models import MAX_TITLE, Experience
 from app.experiences.rules import MAX_OBJECTIVES
 
 
@@ -25,6 +25,9 @@ class ExperienceForm(FlaskForm):
 
     def __init__(self, experience: Experience | None = None) -> None:
         super().__init__(obj=experience)  # type: ignore[no-untyped-call]
+
+    max_title = MAX_TITLE
+    max_objectives = MAX_OBJECTIVES
 
     def fields(self) -> dict[str, Any]:
         """Return what was typed, by field name."""

@@ -9,6 +9,9 @@ from sqlmodel import Field, SQLModel
 
 from app.database import UtcDateTime, text_enum, utc_now
 
+MAX_TITLE = 255
+MAX_PERSONA_NAME = 80
+
 
 class WorkflowState(StrEnum):
     """Canvas's states of an experience. A deleted one is kept and shown to nobody."""
@@ -30,12 +33,12 @@ class Experience(SQLModel, table=True):
 
     id: int = Field(default=None, primary_key=True)
     course_id: int = Field(foreign_key="courses.id", index=True)
-    title: str = Field(max_length=255)
+    title: str = Field(max_length=MAX_TITLE)
     description: str = Field(default="", sa_type=Text)
     facts: str = Field(default="", sa_type=Text)
     learning_objectives: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     pedagogical_guidance: str = Field(sa_type=Text)
-    persona_name: str = Field(default="", max_length=80)
+    persona_name: str = Field(default="", max_length=MAX_PERSONA_NAME)
     opening_line: str = Field(default="", sa_type=Text)
     workflow_state: WorkflowState = Field(default=WorkflowState.UNPUBLISHED, sa_type=text_enum(WorkflowState))
     script: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))

@@ -4,11 +4,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from app.errors import FieldError, InvalidInputError
+from app.experiences.models import MAX_PERSONA_NAME, MAX_TITLE
 from app.text import clean_text
 
-MAX_TITLE = 255
 MAX_TEXT = 10_000
-MAX_PERSONA_NAME = 80
 MAX_OBJECTIVES = 10
 
 _LIMITS = {
@@ -46,8 +45,7 @@ def check_fields(raw: dict[str, Any]) -> ExperienceFields:
     Raises `InvalidInputError` naming every field that breaks a rule.
     """
     texts = {name: _clean(name, raw.get(name)) for name in _LIMITS}
-    objectives = [" ".join(clean_text(text).split()) for text in raw.get("learning_objectives") or []]
-    objectives = [text for text in objectives if text]
+    objectives = _clean_objectives(raw.get("learning_objectives"))
     errors = {name: found for name, text in texts.items() if (found := _text_errors(name, text))}
     if found := _objective_errors(objectives):
         errors["learning_objectives"] = found
@@ -59,6 +57,12 @@ def check_fields(raw: dict[str, Any]) -> ExperienceFields:
 def _clean(name: str, value: object) -> str:
     text = clean_text(value) if isinstance(value, str) else ""
     return " ".join(text.split()) if name in _ONE_LINE else text
+
+
+def _clean_objectives(value: object) -> list[str]:
+    texts = value if isinstance(value, list) else []
+    lines = (" ".join(clean_text(text).split()) for text in texts if isinstance(text, str))
+    return [line for line in lines if line]
 
 
 def _text_errors(name: str, text: str) -> list[FieldError]:
@@ -74,7 +78,7 @@ def _objective_errors(objectives: list[str]) -> list[FieldError]:
         return [FieldError("blank", "can't be blank")]
     if len(objectives) > MAX_OBJECTIVES:
         return [FieldError("too_many", f"has too many entries (maximum is {MAX_OBJECTIVES})", MAX_OBJECTIVES)]
-    if any(len(text) > MAX_TEXT for text in objectives) or len("\n".join(objectives)) > MAX_TEXT:
+    if len("\n".join(objectives)) > MAX_TEXT:
         return [_too_long(MAX_TEXT)]
     return []
 

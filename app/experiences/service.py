@@ -8,8 +8,8 @@ from sqlmodel import Session, col, select
 
 from app.database import utc_now
 from app.errors import ConflictError, ForbiddenError, NotFoundError
-from app.experiences.models import Experience, WorkflowState
-from app.experiences.rules import MAX_TITLE, ExperienceFields
+from app.experiences.models import MAX_TITLE, Experience, WorkflowState
+from app.experiences.rules import ExperienceFields
 from app.identity import Identity, Right
 
 

@@ -1,7 +1,7 @@
 """The adapter for every server that speaks OpenAI's chat completions: Azure, vLLM, Ollama and others too."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -91,9 +91,7 @@ class OpenAiAdapter:
         return adapted
 
     def _payload(self, request: ChatRequest, dialect: Dialect) -> dict[str, Any]:
-        messages = [{"role": "system", "content": request.instructions}, *map(_message, request.lines)]
-        if not request.lines:
-            messages.append(CUE)
+        messages = [{"role": "system", "content": request.instructions}, *_in_turns(request.lines)]
         return {"model": self._model, "messages": messages} | dialect.parameters(request.max_tokens)
 
     def _private(self, request: ChatRequest) -> tuple[str, ...]:
@@ -175,5 +173,12 @@ def _read_reply(events: Iterator[bytes], reply: _Reply) -> Iterator[str | Comple
     yield reply.completion()
 
 
-def _message(line: Line) -> dict[str, str]:
-    return {"role": ROLES[line.speaker], "content": line.text}
+def _in_turns(lines: Sequence[Line]) -> list[dict[str, str]]:
+    """Write the lines so that user and assistant alternate, the user first: some chat templates accept nothing else."""
+    turns = [] if lines and lines[0].speaker is Speaker.STUDENT else [dict(CUE)]
+    for line in lines:
+        if turns and turns[-1]["role"] == ROLES[line.speaker]:
+            turns[-1]["content"] += f"\n\n{line.text}"
+        else:
+            turns.append({"role": ROLES[line.speaker], "content": line.text})
+    return turns

@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Select as Subselect
 from sqlalchemy import func
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import Select
 
 from app.conversations.models import Conversation, ConversationState, Message
 from app.conversations.prompt import Scenario
@@ -113,7 +115,7 @@ def attempts_of(session: Session, read: Transcript) -> Sequence[Conversation]:
     ).all()
 
 
-def _latest_conversations(experience: Experience):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a Select of two columns
+def _latest_conversations(experience: Experience) -> Subselect[int | None, int]:
     return (
         select(func.max(Conversation.id).label("id"), Conversation.user_id)
         .where(
@@ -125,7 +127,7 @@ def _latest_conversations(experience: Experience):  # type: ignore[no-untyped-de
     )
 
 
-def _readable(identity: Identity):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a Select of three tables
+def _readable(identity: Identity) -> Select[Conversation, Experience, User]:
     return (
         select(Conversation, Experience, User)
         .join(Experience, col(Experience.id) == Conversation.experience_id)

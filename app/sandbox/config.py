@@ -12,7 +12,7 @@ from app.settings import is_loopback
 TOOL_NAME = "AI Experiences"
 STORAGE_FRAME = "post_message_forwarding"
 
-# What the tool asks for in its developer key. Names that the sandbox cannot resolve reach the tool as `$…`,
+# What a tool may ask for in its developer key. Names that the sandbox cannot resolve reach the tool as `$…`,
 # as they do in Canvas; `$Canvas.masqueradingUser.id` is one for whoever is simply themselves.
 CUSTOM_FIELDS: Mapping[str, str] = {
     "canvas_course_id": "$Canvas.course.id",

@@ -19,6 +19,7 @@ import requests
 from app import create_app
 from app.database import Database
 from app.llm.embedded.state import Stage, StateReader
+from app.lti.canvas import CUSTOM_FIELDS
 from app.lti.models import RegistrationSource
 from app.lti.platforms import PlatformEntry, save_platform
 from app.sandbox.config import SandboxConfig, refuse_unless_local, registration
@@ -70,6 +71,7 @@ def plan_demo(settings: Settings, port: int, sandbox_port: int) -> Demo:
         url=f"http://127.0.0.1:{_free_port(sandbox_port)}",
         tool_url=f"http://localhost:{port}",
         state_dir=folder / "sandbox",
+        custom_fields=CUSTOM_FIELDS,
     )
     refuse_unless_local(sandbox)
     own = {"app_url": sandbox.tool_url, "database_url": f"sqlite:///{folder.resolve() / 'demo.db'}"}

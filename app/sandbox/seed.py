@@ -15,18 +15,12 @@ from app.courses.service import Visit, record_visit
 from app.database import utc_now
 from app.experiences.models import Experience, WorkflowState
 from app.llm.interface import Speaker
+from app.lti.roles import course_role
 from app.sandbox import people
+from app.sandbox.roles import COURSE_ROLES
 
 SEEDS = Path(__file__).parent / "seeds"
 SECONDS_A_LINE = 40
-_ROLES = {
-    people.CanvasRole.TEACHER: Role.TEACHER,
-    people.CanvasRole.ASSISTANT: Role.TEACHER,
-    people.CanvasRole.DESIGNER: Role.DESIGNER,
-    people.CanvasRole.STUDENT: Role.STUDENT,
-    people.CanvasRole.OBSERVER: Role.OBSERVER,
-    people.CanvasRole.STUDENT_VIEW: Role.STUDENT,
-}
 
 
 class SeedConversation(BaseModel):
@@ -52,7 +46,7 @@ def read_seeds() -> list[Seed]:
 
 
 def seed_sandbox(session: Session, platform_id: int) -> None:
-    """Put people, experiences and conversations into the sandbox's courses; one that has any is left alone."""
+    """Put people, experiences and conversations into the sandbox's courses; what is there already stays as it is."""
     for seed in read_seeds():
         enrolled = _enroll_sandbox(session, platform_id, seed.canvas_course_id)
         course_id = next(iter(enrolled.values())).course_id
@@ -61,31 +55,40 @@ def seed_sandbox(session: Session, platform_id: int) -> None:
 
 
 def seed_course(session: Session, platform_id: int, canvas_course_id: str, students: int) -> None:
-    """Put every seed experience into one course, and made-up students who have held its first conversation."""
-    seeds = read_seeds()
-    lines = seeds[0].conversations[0].lines
+    """Put the seed experiences into one course, with made-up students of whom two in three have held each.
+
+    Students who are there already are not made twice, nor is an experience whose title the course has.
+    """
     context = _context_of(session, platform_id, canvas_course_id)
-    enrolled = {}
-    for number in range(1, students + 1):
-        visit = Visit(
-            sub=f"seed-{number}",
-            name=f"Student {number:05}",
-            context_id=context,
-            canvas_course_id=canvas_course_id,
-            role=Role.STUDENT,
+    enrolled = {
+        f"seed-{number}": record_visit(
+            session,
+            platform_id,
+            Visit(
+                sub=f"seed-{number}",
+                name=f"Student {number:05}",
+                context_id=context,
+                canvas_course_id=canvas_course_id,
+                role=Role.STUDENT,
+            ),
         )
-        enrolled[visit.sub] = record_visit(session, platform_id, visit)
-    if not enrolled:
-        return
+        for number in range(1, students + 1)
+    }
     course_id = next(iter(enrolled.values())).course_id
+    for seed in read_seeds():
+        if not _exists(session, course_id, seed.experience["title"]):
+            _write(session, course_id, _held_by(seed, list(enrolled)), enrolled)
+
+
+def _held_by(seed: Seed, logins: list[str]) -> Seed:
     states = (ConversationState.COMPLETED, ConversationState.ACTIVE)
-    for seed in seeds:
-        seed.conversations = [
-            SeedConversation(login=login, state=states[index % 2], days_ago=index % 14, lines=lines)
-            for index, login in enumerate(enrolled)
-            if index % 3
-        ]
-        _write(session, course_id, seed, enrolled)
+    lines = seed.conversations[0].lines
+    held = [
+        SeedConversation(login=login, state=states[index % 2], days_ago=index % 14, lines=lines)
+        for index, login in enumerate(logins)
+        if index % 3
+    ]
+    return seed.model_copy(update={"conversations": held})
 
 
 def _enroll_sandbox(session: Session, platform_id: int, canvas_course_id: int) -> dict[str, Enrollment]:
@@ -99,13 +102,16 @@ def _enroll_sandbox(session: Session, platform_id: int, canvas_course_id: int) -
 
 
 def _visit(course: people.Course, person: people.Person, role: people.CanvasRole) -> Visit:
+    mapped = course_role(COURSE_ROLES[role])
+    if mapped is None:
+        raise ValueError(f"{role} is no role of the tool")
     return Visit(
         sub=person.sub,
         name=person.name,
         canvas_user_id=str(person.canvas_id),
-        role=_ROLES[role],
-        is_teaching_assistant=role is people.CanvasRole.ASSISTANT,
-        is_test=role is people.CanvasRole.STUDENT_VIEW,
+        role=mapped.role,
+        is_teaching_assistant=mapped.is_teaching_assistant,
+        is_test=mapped.is_test,
         context_id=course.context_id,
         canvas_course_id=str(course.canvas_id),
         course_title=course.title,

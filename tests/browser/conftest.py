@@ -86,19 +86,18 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    """A browser of one's own, which fails the test on a script error or a console error in any of its tabs."""
+    context, problems = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US"), []
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on("console", lambda message: problems.append(message.text) if _is_problem(message) else None)
     yield context
     context.close()
+    assert problems == []
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A tab that fails the test on a script error or a console error."""
-    page, problems = context.new_page(), []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if _is_problem(message) else None)
-    yield page
-    assert problems == []
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
 
 
 def _is_problem(message: ConsoleMessage) -> bool:

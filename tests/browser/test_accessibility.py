@@ -22,8 +22,8 @@ PAGES = {
 }
 
 
-def tool_alone(page: Page, demo: Demo, who: str, clicks: list[str]) -> None:
-    """Go to a page of the tool in its frame, then open the same address in the tab itself, where axe can look."""
+def go_to(page: Page, demo: Demo, who: str, clicks: list[str]) -> None:
+    """Go to a page of the tool in its frame."""
     frame = open_tool(page, demo, who)
     for click in clicks:
         frame.locator(click).first.click()
@@ -34,7 +34,7 @@ def tool_alone(page: Page, demo: Demo, who: str, clicks: list[str]) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing(page: Page, demo: Demo, name: str) -> None:
     who, clicks = PAGES[name]
-    tool_alone(page, demo, who, clicks)
+    go_to(page, demo, who, clicks)
     frame = next(frame for frame in page.frames if "/launches/" in frame.url)
     results = Axe().run(frame, options=RULES)
     assert results.violations_count == 0, results.generate_report()
@@ -44,7 +44,7 @@ def test_axe_finds_nothing(page: Page, demo: Demo, name: str) -> None:
 def test_pages_fit_320_pixels(page: Page, demo: Demo, name: str) -> None:
     page.set_viewport_size({"width": 320, "height": 640})
     who, clicks = PAGES[name]
-    tool_alone(page, demo, who, clicks)
+    go_to(page, demo, who, clicks)
     frame = next(frame for frame in page.frames if "/launches/" in frame.url)
     overflow = frame.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0

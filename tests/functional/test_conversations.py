@@ -357,7 +357,7 @@ def test_long_conversations_stay_within_the_window(
     asked = str(fake_model.requests[-1])
     assert "The newest message" in asked
     assert EXPERIENCE["facts"] in asked
-    assert len(asked) / 3 < 16_000
+    assert len(asked) / 3 < 32_000
 
 
 def _experience_of(visitor: Visitor) -> int:

@@ -1,6 +1,7 @@
 """A launch over the whole stack, with tokens that the sandbox signs and keys that it serves over HTTP."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -170,9 +171,6 @@ def test_several_audiences_with_our_azp_are_accepted(app: Flask, sandbox: Sandbo
 def test_the_same_launch_works_once(client: FlaskClient, sandbox: Sandbox, db: Session) -> None:
     login = begin_login(client, sandbox, "amara.diallo")
     first = finish_launch(client, sandbox, "amara.diallo", login)
-    client.set_cookie(
-        f"login-{login_answer(login)['state']}", login_answer(login)["state"], path="/lti/launch"
-    )
     second = finish_launch(client, sandbox, "amara.diallo", login)
     assert (first.status_code, second.status_code) == (303, 401)
     assert "open AI Experiences again" in second.text
@@ -201,8 +199,38 @@ def test_what_is_no_token_is_refused(client: FlaskClient, sandbox: Sandbox, toke
 
 
 def test_an_error_from_the_platform_and_a_visit_by_hand_are_explained(client: FlaskClient) -> None:
-    assert client.post("/lti/launch", data={"error": "login_required"}).status_code == 400
-    assert client.get("/lti/launch").status_code == 401
+    refused = client.post("/lti/launch", data={"error": "login_required"})
+    by_hand = client.get("/lti/launch")
+    assert (refused.status_code, by_hand.status_code) == (400, 401)
+    for response in (refused, by_hand):
+        assert "Go back to your course and open" in response.text
+
+
+@pytest.mark.parametrize(
+    "locale",
+    ["pt-BR", "en-AU", "zh-Hans", "da-x-k12", "en-GB-x-ukhe", "en_GB", "xx", "es", "<b>", "\x00", None, 7],
+)
+def test_any_locale_opens_the_tool_in_a_language_it_has(app: Flask, sandbox: Sandbox, locale: object) -> None:
+    presentation = {"locale": locale}
+    visitor = Visitor.launch(
+        app, sandbox, "amara.diallo", **{"locale": locale, CLAIM + "launch_presentation": presentation}
+    )
+    assert visitor.page("/shelf").html["lang"] == "en"
+    assert visitor.get("/experiences/99").status_code == 403
+
+
+@pytest.mark.parametrize("name", ["iss", "client_id", "lti_deployment_id", "login_hint"])
+def test_control_characters_in_a_login_are_refused(client: FlaskClient, sandbox: Sandbox, name: str) -> None:
+    assert begin_login(client, sandbox, "amara.diallo", **{name: "a\x00b"}).status_code == 400
+
+
+def test_logins_by_get_at_once_all_work(app: Flask, sandbox: Sandbox) -> None:
+    query = {"iss": sandbox.config.issuer, "login_hint": "x"}
+    with ThreadPoolExecutor(6) as pool:
+        answers = pool.map(
+            lambda _: app.test_client().get("/lti/login", query_string=query).status_code, range(30)
+        )
+        assert set(answers) == {302}
 
 
 @pytest.mark.parametrize(

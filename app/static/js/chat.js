@@ -65,7 +65,7 @@ function startReply(item) {
   item.dataset.state = "generating";
   const body = item.querySelector(".message-body");
   body.innerHTML = '<p class="as-typed"></p><p class="writing"></p>';
-  body.querySelector(".writing").textContent = `${texts.persona} ${texts.writing}`;
+  body.querySelector(".writing").textContent = texts.writing;
   return body.querySelector(".as-typed");
 }
 
@@ -75,6 +75,9 @@ function endReply(item, reply) {
   const body = item.querySelector(".message-body");
   if (reply.state === "complete") {
     body.innerHTML = reply.html; // rendered and cleaned by the server
+    if (reply.scripted) {
+      labelAsScripted(item);
+    }
   } else {
     body.textContent = "";
     showFailure(item, reply);
@@ -82,12 +85,21 @@ function endReply(item, reply) {
   scrollToEnd();
 }
 
+function labelAsScripted(item) {
+  const label = document.createElement("span");
+  label.className = "message-model";
+  label.textContent = texts.scripted;
+  item.querySelector(".message-head").append(label);
+}
+
 function showFailure(item, reply) {
   const failure = chat.querySelector("[data-failure-template]").content.cloneNode(true);
   failure.querySelector("p").textContent = reply.message;
   const form = failure.querySelector("form");
-  form.dataset.retry = reply.id;
-  form.action = at(texts.retryUrl, reply.id);
+  if (form) {
+    form.dataset.retry = reply.id;
+    form.action = at(texts.retryUrl, reply.id);
+  }
   item.append(failure);
 }
 
@@ -144,7 +156,11 @@ async function showReply(item, url, body, onStored = () => {}) {
 async function send() {
   const box = composer.elements.message;
   const text = box.value.trim();
-  if (busy || !text || !showLength()) {
+  if (busy || !text) {
+    return;
+  }
+  if (roomLeft() < 0) {
+    note(fill(texts.over, -roomLeft()));
     return;
   }
   const kept = draft.read();
@@ -154,6 +170,7 @@ async function send() {
   const mine = addMessage("student", text);
   const reply = addMessage("persona", "");
   box.value = "";
+  showRoom();
   const body = new FormData();
   body.set("message", text);
   body.set("client_key", key);
@@ -178,6 +195,9 @@ async function send() {
 
 async function retry(form) {
   const item = form.closest(".message");
+  if (busy) {
+    return;
+  }
   try {
     await showReply(item, form.action, new FormData(form));
   } catch (error) {
@@ -186,20 +206,26 @@ async function retry(form) {
 }
 
 function note(text) {
-  composer.querySelector("[data-note]").textContent = text;
+  if (composer) {
+    composer.querySelector("[data-note]").textContent = text;
+  }
 }
 
-// Tells how much room is left; false where the text is too long to send.
-function showLength() {
-  const left = Number(texts.limit) - [...composer.elements.message.value.trim()].length;
-  note(left < 0 ? fill(texts.tooLong, -left) : left < COUNT_FROM ? fill(texts.left, left) : "");
-  return left >= 0;
+function roomLeft() {
+  return Number(texts.limit) - [...composer.elements.message.value.trim()].length;
+}
+
+function showRoom() {
+  const left = roomLeft();
+  const count = composer.querySelector("[data-count]");
+  count.textContent = left < 0 ? fill(texts.over, -left) : left < COUNT_FROM ? fill(texts.left, left) : "";
+  count.classList.toggle("text-danger", left < 0);
 }
 
 function resume() {
   const item = messages.querySelector('.message-persona[data-state="generating"]');
   if (item) {
-    showReply(item, at(texts.replyUrl, item.dataset.message)).catch(() => composer && note(texts.lost));
+    showReply(item, at(texts.replyUrl, item.dataset.message)).catch(() => note(texts.lost));
   }
 }
 
@@ -215,7 +241,7 @@ if (composer) {
       send();
     }
   });
-  box.addEventListener("input", showLength);
+  box.addEventListener("input", showRoom);
   const kept = draft.read();
   if (kept && messages.querySelector(`[data-key="${kept.key}"]`)) {
     draft.forget(); // it arrived, only its acknowledgement was lost

@@ -16,7 +16,7 @@ button.addEventListener("click", (event) => {
   box.value = "";
   const label = item.querySelector("label");
   label.htmlFor = box.id;
-  label.textContent = `${button.dataset.label} ${index + 1}`;
+  label.textContent = button.dataset.label.replace("{number}", index + 1);
   list.append(item);
   showLimit();
   box.focus();
