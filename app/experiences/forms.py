@@ -1,11 +1,12 @@
 """The form in which a teacher writes an experience."""
 
+from datetime import datetime
 from typing import Any
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
-from wtforms import FieldList, StringField, TextAreaField
+from wtforms import FieldList, HiddenField, StringField, TextAreaField
 
 from app.errors import FieldError, InvalidInputError
 from app.experiences.models import MAX_TITLE, Experience
@@ -22,6 +23,7 @@ class ExperienceForm(FlaskForm):
     pedagogical_guidance = TextAreaField(_l("Pedagogical guidance"))
     persona_name = StringField(_l("Persona's name"))
     opening_line = TextAreaField(_l("Opening line"))
+    seen = HiddenField()
 
     def __init__(self, experience: Experience | None = None) -> None:
         super().__init__(obj=experience)  # type: ignore[no-untyped-call]
@@ -31,7 +33,18 @@ class ExperienceForm(FlaskForm):
 
     def fields(self) -> dict[str, Any]:
         """Return what was typed, by field name."""
-        return {name: value for name, value in self.data.items() if name != "csrf_token"}
+        return {name: value for name, value in self.data.items() if name not in {"csrf_token", "seen"}}
+
+    def seen_at(self) -> datetime | None:
+        """Return which state of the experience the writer has seen."""
+        try:
+            return datetime.fromisoformat(self.seen.data or "")
+        except ValueError:
+            return None
+
+    def show(self, experience: Experience) -> None:
+        """Note that the writer sees the experience as it is now."""
+        self.seen.data = experience.updated_at.isoformat()
 
     def offer_blank_objective(self) -> None:
         """Have one empty line for a further objective, up to the limit."""
@@ -49,6 +62,8 @@ def form_for(experience: Experience | None = None) -> ExperienceForm:
     """Return a form filled with what was typed, else with the experience."""
     form = ExperienceForm(experience)
     form.offer_blank_objective()
+    if experience is not None:
+        form.show(experience)
     return form
 
 

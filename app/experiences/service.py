@@ -1,6 +1,7 @@
 """What may be done with experiences. Every query goes through the identity's course."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
@@ -11,6 +12,20 @@ from app.errors import ConflictError, ForbiddenError, NotFoundError
 from app.experiences.models import MAX_TITLE, Experience, WorkflowState
 from app.experiences.rules import ExperienceFields
 from app.identity import Identity, Right
+
+
+class ChangedMeanwhileError(ConflictError):
+    """Saving over a change that the writer has not seen."""
+
+    code = "changed_meanwhile"
+
+
+class NotPublishedError(ForbiddenError):
+    """An experience that students do not see."""
+
+    code = "not_published"
+    title = _l("This experience is not published")
+    message = _l("Your teacher has not published it, or has taken it back.")
 
 
 class AlreadyStartedError(ConflictError):
@@ -47,7 +62,7 @@ def get_experience(session: Session, identity: Identity, experience_id: int) -> 
     if experience is None:
         raise NotFoundError(log=f"experience {experience_id}")
     if not experience.published and not identity.may(Right.WRITE_EXPERIENCES):
-        raise ForbiddenError(gettext("This experience is not published."), log="unpublished")
+        raise NotPublishedError(log=f"experience {experience_id}")
     return experience
 
 
@@ -63,13 +78,21 @@ def create_experience(session: Session, identity: Identity, fields: ExperienceFi
 
 
 def update_experience(
-    session: Session, identity: Identity, experience_id: int, fields: ExperienceFields
+    session: Session,
+    identity: Identity,
+    experience_id: int,
+    fields: ExperienceFields,
+    *,
+    seen: datetime | None = None,
 ) -> Experience:
     """Change an experience. Conversations under way keep it as it was when they began.
 
-    A seeded experience loses its script, which would no longer fit.
+    A seeded experience loses its script, which would no longer fit. ``seen`` is the ``updated_at`` that the writer
+    knows: raises `ChangedMeanwhileError` where it has moved on.
     """
     experience = _writable(session, identity, experience_id)
+    if seen is not None and seen != experience.updated_at:
+        raise ChangedMeanwhileError(log=f"experience {experience_id}")
     changes = {
         name: value for name, value in fields.as_columns().items() if getattr(experience, name) != value
     }

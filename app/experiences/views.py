@@ -1,5 +1,7 @@
 """Pages on which teachers write and everyone finds experiences."""
 
+from http import HTTPStatus
+
 from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from werkzeug.wrappers import Response
@@ -12,7 +14,6 @@ from app.experiences.rules import check_fields
 from app.identity import Right
 from app.lti.sessions import current_identity, launch_blueprint
 
-BAD_REQUEST = 400
 blueprint = launch_blueprint("experiences", __name__)
 
 
@@ -62,10 +63,14 @@ def update(experience_id: int) -> Response | tuple[str, int]:
     identity, form, session = current_identity(), form_for(), request_session()
     try:
         if "add_objective" not in request.form:
-            service.update_experience(session, identity, experience_id, check_fields(form.fields()))
+            fields = check_fields(form.fields())
+            service.update_experience(session, identity, experience_id, fields, seen=form.seen_at())
             return _saved(experience_id)
     except InvalidInputError as error:
         form.show_errors(error)
+    except service.ChangedMeanwhileError:
+        form.show(service.get_experience(session, identity, experience_id))
+        return _show_again(form, experience_id, changed_meanwhile=True)
     return _show_again(form, experience_id)
 
 
@@ -106,9 +111,15 @@ def _saved(experience_id: int | None) -> Response:
     return redirect(url_for("review.experience", experience_id=experience_id), 303)
 
 
-def _show_again(form: ExperienceForm, experience_id: int | None) -> tuple[str, int]:
+def _show_again(
+    form: ExperienceForm, experience_id: int | None, *, changed_meanwhile: bool = False
+) -> tuple[str, int]:
     identity = current_identity()
     identity.require(Right.WRITE_EXPERIENCES)
     experience = service.get_experience(request_session(), identity, experience_id) if experience_id else None
-    page = render_template("experiences/edit.html", form=form, experience=experience)
-    return page, BAD_REQUEST if form.errors else 200
+    page = render_template(
+        "experiences/edit.html", form=form, experience=experience, changed_meanwhile=changed_meanwhile
+    )
+    if changed_meanwhile:
+        return page, HTTPStatus.CONFLICT
+    return page, HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK

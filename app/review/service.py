@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Select as Subselect
-from sqlalchemy import func
+from sqlalchemy import case, func
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import Select
 
@@ -21,12 +21,16 @@ from app.llm.interface import Speaker
 
 @dataclass(frozen=True, slots=True)
 class StudentRow:
-    """A student of the course and where they stand: the latest conversation and how many messages they wrote in it."""
+    """A student of the course and where they stand.
+
+    ``conversation`` is the latest, ``messages`` how many they wrote in it, ``attempts`` how often they have begun.
+    """
 
     user: User
     status: Status
     conversation: Conversation | None
     messages: int
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def class_of(session: Session, identity: Identity, experience: Experience) -> li
         .subquery()
     )
     rows = session.exec(
-        select(User, Conversation, func.coalesce(written.c.messages, 0))
+        select(User, Conversation, func.coalesce(written.c.messages, 0), func.coalesce(latest.c.attempts, 0))
         .join(Enrollment, col(Enrollment.user_id) == User.id)
         .outerjoin(latest, latest.c.user_id == User.id)
         .outerjoin(Conversation, col(Conversation.id) == latest.c.id)
@@ -65,7 +69,8 @@ def class_of(session: Session, identity: Identity, experience: Experience) -> li
         .order_by(func.lower(User.name), col(User.id))
     )
     return [
-        StudentRow(user, status_of(conversation), conversation, count) for user, conversation, count in rows
+        StudentRow(user, status_of(conversation), conversation, messages, attempts)
+        for user, conversation, messages, attempts in rows
     ]
 
 
@@ -84,16 +89,22 @@ def transcript(session: Session, identity: Identity, conversation_id: int) -> Tr
     return _as_transcript(conversation, experience, student, messages_of(session, conversation))
 
 
-def latest_transcripts(session: Session, identity: Identity, experience: Experience) -> list[Transcript]:
-    """Load every student's latest conversation about an experience, by name, to print. Two queries."""
+def all_transcripts(session: Session, identity: Identity, experience: Experience) -> list[Transcript]:
+    """Load every conversation in which a student has said something, by name and time, to print. Two queries."""
     identity.require(Right.READ_TRANSCRIPTS)
-    latest = _latest_conversations(experience).subquery()
-    found = session.exec(
-        _readable(identity).join(latest, latest.c.id == Conversation.id).order_by(func.lower(User.name))
-    ).all()
+    spoken = select(Message.conversation_id).where(Message.speaker == Speaker.STUDENT)
+    chosen = (
+        _readable(identity)
+        .where(Conversation.experience_id == experience.id, col(Conversation.id).in_(spoken))
+        .order_by(func.lower(User.name), col(User.id), col(Conversation.id))
+    )
+    found = session.exec(chosen).all()
     said: dict[int, list[Message]] = defaultdict(list)
     for message in session.exec(
-        select(Message).join(latest, latest.c.id == Message.conversation_id).order_by(col(Message.id))
+        select(Message)
+        .join(Conversation, col(Conversation.id) == Message.conversation_id)
+        .where(Conversation.experience_id == experience.id, col(Conversation.is_preview).is_(False))
+        .order_by(col(Message.id))
     ):
         said[message.conversation_id].append(message)
     return [
@@ -115,14 +126,12 @@ def attempts_of(session: Session, read: Transcript) -> Sequence[Conversation]:
     ).all()
 
 
-def _latest_conversations(experience: Experience) -> Subselect[int | None, int]:
+def _latest_conversations(experience: Experience) -> Subselect[int | None, int, int]:
+    """Select for each student the latest conversation that counts, and how many they have begun."""
+    counting = case((col(Conversation.workflow_state) != ConversationState.ENDED, Conversation.id))
     return (
-        select(func.max(Conversation.id).label("id"), Conversation.user_id)
-        .where(
-            Conversation.experience_id == experience.id,
-            col(Conversation.is_preview).is_(False),
-            Conversation.workflow_state != ConversationState.ENDED,
-        )
+        select(func.max(counting).label("id"), Conversation.user_id, func.count().label("attempts"))
+        .where(Conversation.experience_id == experience.id, col(Conversation.is_preview).is_(False))
         .group_by(col(Conversation.user_id))
     )
 

@@ -38,11 +38,11 @@ def transcript(conversation_id: int) -> str:
 
 @blueprint.get("/experiences/<id:experience_id>/transcripts")
 def transcripts(experience_id: int) -> str:
-    """Every student's latest conversation on one page, to print."""
+    """Every student's conversations on one page, to print."""
     identity, session = current_identity(), request_session()
     found = get_experience(session, identity, experience_id)
     return render_template(
         "review/transcripts.html",
         experience=found,
-        transcripts=service.latest_transcripts(session, identity, found),
+        transcripts=service.all_transcripts(session, identity, found),
     )

@@ -15,6 +15,8 @@ from app.settings import Settings
 from tests.support.fake_model import FakeModel
 from tests.support.people import EXPERIENCE, HISTORY, Visitor, events
 
+CLAIM = "https://purl.imsglobal.org/spec/lti/claim/"
+
 
 @pytest.fixture
 def conversation_id(teacher: Visitor, student: Visitor) -> int:
@@ -333,6 +335,40 @@ def test_observers_read_but_do_not_talk(app: Flask, sandbox: Sandbox, teacher: V
     observer = Visitor.launch(app, sandbox, "grace.diallo")
     assert observer.get(f"/experiences/{experience_id}/conversation").status_code == 200
     assert observer.post(f"/experiences/{experience_id}/conversations").status_code == 403
+
+
+def test_who_is_no_longer_a_student_writes_no_more(
+    app: Flask, sandbox: Sandbox, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    for role in ("Mentor", "Instructor"):
+        roles = [f"http://purl.imsglobal.org/vocab/lis/v2/membership#{role}"]
+        now = Visitor.launch(app, sandbox, "amara.diallo", **{f"{CLAIM}roles": roles})
+        assert now.send(conversation_id, "Still me").status_code in {403, 404}
+        assert now.post(f"/conversations/{conversation_id}/finish").status_code in {403, 404}
+    assert fake_model.requests == []
+
+
+def test_a_repeated_start_has_the_model_open_once(
+    teacher: Visitor, student: Visitor, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with("Good day.", delay=0.2)
+    experience_id = teacher.write_experience(opening_line="")
+    assert len({student.start(experience_id) for _ in range(3)}) == 1
+    conversation_id = student.start(experience_id)
+    student.get(f"/conversations/{conversation_id}/messages/1/events", buffered=True)
+    assert len(fake_model.requests) == 1
+
+
+def test_an_abandoned_reply_is_shown_as_interrupted_at_once(
+    app: Flask, student: Visitor, teacher: Visitor, conversation_id: int
+) -> None:
+    student.send(conversation_id, "Hello")
+    with app.extensions["database"].transaction() as db:
+        newest = db.exec(select(Message).order_by(Message.id.desc())).first()
+        newest.state, newest.lease_until = MessageState.GENERATING, utc_now() - timedelta(seconds=1)
+    page = student.page(f"/experiences/{_experience_of(student)}/conversation")
+    assert page.select_one("[data-testid=retry]")
+    assert "No reply arrived here" in teacher.page(f"/conversations/{conversation_id}/transcript").text
 
 
 def test_a_teachers_trial_stays_a_trial(teacher: Visitor, db: Session) -> None:

@@ -1,6 +1,7 @@
 """Teachers write experiences; students see the published ones."""
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
 
 from app.sandbox import Sandbox
@@ -53,6 +54,22 @@ def test_mistakes_while_editing_change_nothing(teacher: Visitor) -> None:
     experience_id = teacher.write_experience()
     assert teacher.post(f"/experiences/{experience_id}", EXPERIENCE | {"title": ""}).status_code == 400
     assert titles(teacher) == [EXPERIENCE["title"]]
+
+
+def test_nobody_saves_over_a_change_that_they_have_not_seen(
+    app: Flask, sandbox: Sandbox, teacher: Visitor
+) -> None:
+    path = f"/experiences/{teacher.write_experience()}"
+    assistant = Visitor.launch(app, sandbox, "priya.raman")
+    seen = assistant.page(f"{path}/edit").select_one("[name=seen]")["value"]
+    teacher.post(path, EXPERIENCE | {"title": "The teacher's title"})
+    late = assistant.post(path, EXPERIENCE | {"title": "The assistant's title", "seen": seen})
+    assert late.status_code == 409
+    assert "The assistant&#39;s title" in late.text
+    assert titles(teacher) == ["The teacher's title"]
+    seen = BeautifulSoup(late.text, "html.parser").select_one("[name=seen]")["value"]
+    assistant.post(path, EXPERIENCE | {"title": "The assistant's title", "seen": seen})
+    assert titles(teacher) == ["The assistant's title"]
 
 
 def test_another_objective_can_be_asked_for_without_javascript(teacher: Visitor) -> None:

@@ -60,9 +60,12 @@ def test_a_transcript_lists_earlier_attempts(app: Flask, sandbox: Sandbox, teach
     experience_id = teacher.write_experience()
     student = Visitor.launch(app, sandbox, "amara.diallo")
     first = student.start(experience_id)
+    student.send(first, "My first attempt")
     second = student.start(experience_id, instead_of=first)
     page = teacher.page(f"/conversations/{second}/transcript")
     assert [item.text.strip() for item in page.select(".attempts li")] == ["Attempt 1", "Attempt 2"]
+    assert "My first attempt" in teacher.page(f"/experiences/{experience_id}/transcripts").text
+    assert teacher.page(f"/experiences/{experience_id}").select("[data-testid=student-row] td")[2].text == "2"
     assert "left for a new start" in teacher.page(f"/conversations/{first}/transcript").text
 
 

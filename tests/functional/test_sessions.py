@@ -90,6 +90,13 @@ def test_what_was_typed_comes_back_when_the_visit_has_ended(app: Flask, teacher:
     assert teacher.csrf not in response.text
 
 
+def test_a_message_too_long_comes_back_without_javascript(teacher: Visitor) -> None:
+    conversation_id = teacher.start(teacher.write_experience())
+    response = teacher.post(f"/conversations/{conversation_id}/messages", {"message": "x" * 4_001})
+    assert response.status_code == 422
+    assert "x" * 4_001 in response.text
+
+
 def test_pages_say_who_may_frame_them_and_run_no_inline_script(teacher: Visitor) -> None:
     response = teacher.get("/experiences")
     policy = response.headers["Content-Security-Policy"]

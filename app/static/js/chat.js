@@ -178,6 +178,7 @@ async function send() {
   try {
     await showReply(reply, texts.sendUrl, body, () => {
       stored = true;
+      chat.querySelector("[data-finish]").hidden = false;
       draft.forget();
     });
   } catch (error) {
@@ -201,7 +202,7 @@ async function retry(form) {
   try {
     await showReply(item, form.action, new FormData(form));
   } catch (error) {
-    note(error instanceof NotSent && error.message ? error.message : texts.lost);
+    note(error instanceof NotSent && error.message ? error.message : texts.unreachable);
   }
 }
 
