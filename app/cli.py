@@ -49,6 +49,7 @@ cli = FlaskGroup(
     name="ai-experiences",
     create_app=_create_app,
     add_default_commands=False,
+    add_version_option=False,
     help="AI Experiences: chat simulations for Canvas, an LTI 1.3 tool.",
 )
 

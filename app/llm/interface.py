@@ -61,11 +61,12 @@ class Readiness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """What pages say of the model: ``scripted`` puts the label on, ``progress`` is 0 to 1 while it comes."""
+    """What pages say of the model. ``scripted`` and ``embedded`` put a label on; ``progress`` is 0 to 1 while fetched."""
 
     name: str
     readiness: Readiness
     scripted: bool = False
+    embedded: bool = False
     progress: float | None = None
     detail: str = ""
 

@@ -69,7 +69,8 @@ class LocalAdapter:
         """Say what the model's process last said of itself."""
         state = self._state.current()
         progress = state.progress if READINESS[state.stage] is Readiness.PREPARING else None
-        return ModelStatus(MODEL_NAME, READINESS[state.stage], progress=progress, detail=state.detail)
+        readiness = READINESS[state.stage]
+        return ModelStatus(MODEL_NAME, readiness, embedded=True, progress=progress, detail=state.detail)
 
     def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
         """Yield the reply as it is written, a few words behind: what is out of character is never seen."""

@@ -29,6 +29,7 @@ from app.settings import LlmProvider, Settings
 
 START_SECONDS = 30
 STOP_SECONDS = 5
+MODEL_STARTS = 3  # it is started anew when it was killed, not when it ended by itself
 
 
 class DemoError(Exception):
@@ -96,17 +97,24 @@ def run_demo(demo: Demo, tool_command: list[str], model_command: list[str], *, o
     signal.signal(signal.SIGTERM, _stop)
     with ExitStack() as running:
         tool = running.enter_context(_process(tool_command, demo.environment))
-        model = None
-        if demo.settings.provider is LlmProvider.LOCAL:
-            model = running.enter_context(_process(model_command, demo.environment))
         threading.Thread(target=run, args=(demo.sandbox,), daemon=True).start()
         _wait_until_up(tool, demo.sandbox.tool_key_set_url)
         _wait_until_up(tool, demo.sandbox.key_set_url)
         _announce(demo, open_browser=open_browser)
-        if model is not None:
+        for _ in range(MODEL_STARTS if demo.settings.provider is LlmProvider.LOCAL else 0):
+            model = running.enter_context(_process(model_command, demo.environment))
             _show_model_progress(demo.settings.local_model_state, model, tool)
+            if _wait_for_either(tool, model) == 0:
+                break
         tool.wait()
         raise DemoError("The tool has stopped. Its last words are above.")
+
+
+def _wait_for_either(tool: subprocess.Popen[bytes], model: subprocess.Popen[bytes]) -> int | None:
+    """Wait until the tool or the model ends; return the model's exit code, None where the tool was first."""
+    while tool.poll() is None and model.poll() is None:
+        time.sleep(0.5)
+    return model.returncode
 
 
 def _stop(_number: int, _frame: object) -> None:

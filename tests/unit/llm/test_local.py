@@ -192,7 +192,7 @@ def test_when_it_is_ready_it_speaks_itself(settings: Settings, model: FakeModel)
 
     tell(settings, stage=Stage.READY, port=model.port, api_key="k")
 
-    assert adapter.status() == ModelStatus(MODEL_NAME, Readiness.READY)
+    assert adapter.status() == ModelStatus(MODEL_NAME, Readiness.READY, embedded=True)
 
 
 def test_where_it_cannot_run_the_script_is_ready_and_says_why(settings: Settings) -> None:
