@@ -48,7 +48,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["key_ring"] = KeyRing(settings.keys_dir)
     app.extensions["key_sets"] = KeySets()
     app.extensions["model"] = model
-    app.extensions["replies"] = Replies(database, model, settings.llm_max_tokens)
+    app.extensions["replies"] = Replies(
+        database, model, max_tokens=settings.llm_max_tokens, turn_seconds=settings.llm_turn_timeout
+    )
     for blueprint in (lti, experiences, conversations, review):
         app.register_blueprint(blueprint)
     web.serve_static_files(app)

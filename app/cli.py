@@ -55,7 +55,8 @@ cli = FlaskGroup(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. What it writes, conversations among it, is its user's alone."""
+    os.umask(0o077)
     cli.main(prog_name="ai-experiences")
 
 

@@ -137,7 +137,7 @@ def _answer(error: AppError) -> Response:
     roll_back_request_session()
     reference = secrets.token_hex(4)
     level = logging.ERROR if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
-    logger.log(level, "%s %s [%s] %s", error.status, error.code, reference, error)
+    logger.log(level, "%s %s [%s] %r", error.status, error.code, reference, str(error))
     response = _as_json(error, reference) if wants_json() else _as_page(error, reference)
     response.status_code = error.status
     return response

@@ -138,11 +138,12 @@ class Settings(BaseSettings):
     @classmethod
     def _an_origin(cls, value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
+        extras = parts.path or parts.query or parts.fragment or parts.username
+        if parts.scheme not in {"http", "https"} or not parts.hostname or extras:
             raise ValueError("must be an address such as https://ai.example.edu, without a path")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("must start with https:// (plain http works on localhost only)")
-        return value
+        return f"{parts.scheme}://{parts.netloc.lower()}"
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Self:
@@ -157,7 +158,7 @@ class Settings(BaseSettings):
                     "no AI model is set. Set LLM_BASE_URL, LLM_MODEL and LLM_API_KEY for yours, or LLM_PROVIDER=local "
                     "for the small embedded one"
                 )
-            if self.database_url in {"sqlite://", "sqlite:///:memory:"}:
+            if self.database_url in {"sqlite://", "sqlite:///", "sqlite:///:memory:"}:
                 raise ValueError(
                     "DATABASE_URL names a database in memory, which forgets everything; name a file or server"
                 )
@@ -171,7 +172,7 @@ class Settings(BaseSettings):
             raise ValueError(
                 "LLM_MAX_TOKENS is over half of LLM_CONTEXT_TOKENS, which leaves no room for the prompt"
             )
-        if self.secret_key is not None and len(self.secret_key) < MIN_SECRET_LENGTH:
+        if self.secret_key is not None and len(self.secret_key.strip()) < MIN_SECRET_LENGTH:
             raise ValueError(f"SECRET_KEY is shorter than {MIN_SECRET_LENGTH} characters; make a longer one")
         return self
 

@@ -16,8 +16,12 @@ def clean_line(value: object, limit: int) -> str | None:
 
 def clean_text(value: str) -> str:
     """Return text of several lines with Unix line ends, without NUL and other control characters, trimmed."""
-    unified = value.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(char for char in unified if char in "\n\t" or not _is_control(char)).strip()
+    return without_controls(value.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def without_controls(value: str) -> str:
+    """Return text that any database stores: no control characters but line ends and tabs."""
+    return "".join(char for char in value if char in "\n\t" or not _is_control(char))
 
 
 def _visible(char: str) -> str:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from wsgiref.headers import Headers
 
 from babel import Locale, negotiate_locale
 from flask import Flask, Response, current_app, g, render_template
@@ -58,12 +59,15 @@ def configure(app: Flask, settings: Settings) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.after_request(_add_headers(_content_security_policy(settings)))
     app.url_map.converters["id"] = IdConverter
+    app.url_map.merge_slashes = False
     app.add_url_rule("/", "home", _home)
 
 
 def serve_static_files(app: Flask) -> None:
     """Serve static files, the front-end packages' own too, without going through Flask."""
-    files = WhiteNoise(app.wsgi_app, max_age=STATIC_SECONDS)
+    files = WhiteNoise(
+        app.wsgi_app, max_age=STATIC_SECONDS, allow_all_origins=False, add_headers_function=_protect_file
+    )
     folders = {app.static_url_path: app.static_folder}
     for blueprint in app.blueprints.values():
         if blueprint.static_url_path and blueprint.static_folder:
@@ -86,6 +90,10 @@ def choose_locale() -> str:
 def language_tag() -> str:
     """Return the page's language as HTML writes it (BCP 47)."""
     return str(get_locale()).replace("_", "-")
+
+
+def _protect_file(headers: Headers, _path: str, _url: str) -> None:
+    headers["X-Content-Type-Options"] = "nosniff"
 
 
 def _home() -> str:

@@ -21,6 +21,7 @@ from app.conversations.service import LEASE, interrupt_abandoned, messages_of
 from app.database import Database, utc_now
 from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, ModelErrorCode
 from app.llm.selection import prime
+from app.text import without_controls
 
 logger = logging.getLogger(__name__)
 SAVE_EVERY = 1.0
@@ -28,6 +29,9 @@ COALESCE = 0.04
 POLL_EVERY = 0.4
 HEARTBEAT_EVERY = 10.0
 SETTLE_PAUSES = (0.5, 2.0)
+TURN_MARGIN = 30.0  # seconds over a turn's own limit after which its writer is given up
+CHARACTERS_PER_TOKEN = 12  # more than any language needs: only a model without end runs into it
+PIECES_A_TURN = 32
 
 
 @dataclass
@@ -70,8 +74,11 @@ class LiveReply:
 class Replies:
     """The replies that this process writes."""
 
-    def __init__(self, database: Database, model: ModelAdapter, max_tokens: int) -> None:
+    def __init__(
+        self, database: Database, model: ModelAdapter, *, max_tokens: int, turn_seconds: float
+    ) -> None:
         self._database, self._model, self._max_tokens = database, model, max_tokens
+        self._longest_ms = (turn_seconds + TURN_MARGIN) * 1000
         self._live: dict[int, LiveReply] = {}
         self._lock = threading.Lock()
         self._keeper: threading.Thread | None = None
@@ -113,7 +120,8 @@ class Replies:
             logger.exception("reply %s could not be stored", live.reply_id)
         finally:
             with self._lock:
-                self._live.pop(live.reply_id, None)
+                if self._live.get(live.reply_id) is live:
+                    del self._live[live.reply_id]
             live.close()
 
     def _outcome(self, live: LiveReply) -> dict[str, Any]:
@@ -129,11 +137,17 @@ class Replies:
 
     def _generate(self, live: LiveReply) -> dict[str, Any]:
         completion: Completion | None = None
-        for piece in self._model.stream(self._request(live.reply_id)):
+        pieces = self._model.stream(self._request(live.reply_id))
+        for number, piece in enumerate(pieces):
             if isinstance(piece, Completion):
                 completion = piece
-            else:
-                live.append(piece)
+                break
+            live.append(without_controls(piece))
+            if len(live.text) > CHARACTERS_PER_TOKEN * self._max_tokens:
+                completion = Completion(self._model.status().name, truncated=True)
+                break
+            if number % PIECES_A_TURN == 0:
+                time.sleep(0)  # a model that never pauses must not keep other chats from going on
         if completion is None or not live.text.strip():
             raise ModelError(ModelErrorCode.BAD_ANSWER, "an empty reply")
         return {
@@ -175,12 +189,17 @@ class Replies:
                 logger.exception("saving %s replies under way failed", len(live))
 
     def _save(self, under_way: list[LiveReply]) -> None:
-        lease_until = utc_now() + LEASE
+        """Renew the leases first: what cannot be saved of one reply must not end the others."""
+        alive = [live.reply_id for live in under_way if live.elapsed_ms() < self._longest_ms]
+        with self._database.transaction() as session:
+            session.execute(
+                update(Message)
+                .where(col(Message.id).in_(alive), col(Message.state) == MessageState.GENERATING)
+                .values(lease_until=utc_now() + LEASE)
+            )
         with self._database.transaction() as session:
             for live in under_way:
-                session.execute(
-                    update(Message).where(_is_ours(live)).values(text=live.text, lease_until=lease_until)
-                )
+                session.execute(update(Message).where(_is_ours(live)).values(text=live.text))
 
     def _follow_stored(self, reply_id: int) -> Iterator[str | Message | None]:
         sent, quiet_since = 0, time.monotonic()

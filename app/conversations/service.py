@@ -120,13 +120,16 @@ def latest_conversation(session: Session, identity: Identity, experience: Experi
     return session.exec(select(Conversation).join(latest, latest.c.id == Conversation.id)).first()
 
 
-def conversation_for(session: Session, identity: Identity, conversation_id: int) -> Conversation:
+def conversation_for(
+    session: Session, identity: Identity, conversation_id: int, *, to_write: bool = False
+) -> Conversation:
     """Load one of the person's own conversations in this course, trials apart from real ones.
 
+    ``to_write`` locks it until the transaction ends, so that no message slips in behind its end.
     Raises `NotFoundError` for any other, `ForbiddenError` for a role that holds none.
     """
     identity.require_conversations()
-    found = session.exec(
+    query = (
         select(Conversation)
         .join(Experience, col(Experience.id) == Conversation.experience_id)
         .where(
@@ -136,7 +139,8 @@ def conversation_for(session: Session, identity: Identity, conversation_id: int)
             Experience.course_id == identity.course.id,
             Experience.workflow_state != WorkflowState.DELETED,
         )
-    ).first()
+    )
+    found = session.exec(query.with_for_update(of=Conversation) if to_write else query).first()
     if found is None:
         raise NotFoundError(log=f"conversation {conversation_id}")
     return found
@@ -157,6 +161,8 @@ def start_conversation(session: Session, identity: Identity, experience_id: int,
     identity.require_conversations()
     experience = get_experience(session, identity, experience_id)
     current = latest_conversation(session, identity, experience)
+    if current is not None:
+        session.refresh(current, with_for_update=True)
     if current is not None and current.active and current.id != instead_of:
         return Start(current, None)
     if current is not None and current.active:

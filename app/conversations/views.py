@@ -82,7 +82,7 @@ def start(experience_id: int) -> BaseResponse:
 def send(conversation_id: int) -> BaseResponse:
     """Send a message; the reply comes as server-sent events, or without JavaScript as a page once it is there."""
     session = request_session()
-    conversation = service.conversation_for(session, current_identity(), conversation_id)
+    conversation = service.conversation_for(session, current_identity(), conversation_id, to_write=True)
     turn = service.send_message(
         session,
         conversation,
@@ -99,7 +99,7 @@ def send(conversation_id: int) -> BaseResponse:
 def retry(conversation_id: int, reply_id: int) -> BaseResponse:
     """Have a failed reply written again."""
     session = request_session()
-    conversation = service.conversation_for(session, current_identity(), conversation_id)
+    conversation = service.conversation_for(session, current_identity(), conversation_id, to_write=True)
     reply = service.retry_reply(session, conversation, reply_id)
     release_request_session()
     _replies().begin(reply)
@@ -120,7 +120,7 @@ def events(conversation_id: int, reply_id: int) -> BaseResponse:
 def finish(conversation_id: int) -> BaseResponse:
     """Hand the conversation in."""
     session = request_session()
-    conversation = service.conversation_for(session, current_identity(), conversation_id)
+    conversation = service.conversation_for(session, current_identity(), conversation_id, to_write=True)
     service.finish_conversation(session, conversation)
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 

@@ -1,16 +1,22 @@
 """The form in which a teacher writes an experience."""
 
+import re
 from datetime import datetime
 from typing import Any
 
+from flask import request
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
+from werkzeug.datastructures import MultiDict
 from wtforms import FieldList, HiddenField, StringField, TextAreaField
 
 from app.errors import FieldError, InvalidInputError
 from app.experiences.models import MAX_TITLE, Experience
 from app.experiences.rules import MAX_OBJECTIVES
+
+# WTForms makes an entry for whatever a field's name ends in.
+_EXPECTED = re.compile(r"[a-z_]+|learning_objectives-[0-9]{1,2}")
 
 
 class ExperienceForm(FlaskForm):
@@ -26,7 +32,11 @@ class ExperienceForm(FlaskForm):
     seen = HiddenField()
 
     def __init__(self, experience: Experience | None = None) -> None:
-        super().__init__(obj=experience)  # type: ignore[no-untyped-call]
+        typed = MultiDict(
+            (name, text) for name, text in request.form.items(multi=True) if _EXPECTED.fullmatch(name)
+        )
+        formdata = typed if request.method == "POST" else None
+        super().__init__(formdata, obj=experience)  # type: ignore[no-untyped-call]
 
     max_title = MAX_TITLE
     max_objectives = MAX_OBJECTIVES

@@ -37,7 +37,9 @@ def new() -> str:
 @blueprint.post("/experiences")
 def create() -> Response | tuple[str, int]:
     """Write a new experience; with mistakes, the form comes back as it was typed."""
-    identity, form = current_identity(), form_for()
+    identity = current_identity()
+    identity.require(Right.WRITE_EXPERIENCES)
+    form = form_for()
     if "add_objective" in request.form:
         return _show_again(form, None)
     try:
@@ -60,7 +62,9 @@ def edit(experience_id: int) -> str:
 @blueprint.post("/experiences/<id:experience_id>")
 def update(experience_id: int) -> Response | tuple[str, int]:
     """Change an experience; with mistakes, the form comes back as it was typed."""
-    identity, form, session = current_identity(), form_for(), request_session()
+    identity, session = current_identity(), request_session()
+    identity.require(Right.WRITE_EXPERIENCES)
+    form = form_for()
     try:
         if "add_objective" not in request.form:
             fields = check_fields(form.fields())
@@ -115,7 +119,6 @@ def _show_again(
     form: ExperienceForm, experience_id: int | None, *, changed_meanwhile: bool = False
 ) -> tuple[str, int]:
     identity = current_identity()
-    identity.require(Right.WRITE_EXPERIENCES)
     experience = service.get_experience(request_session(), identity, experience_id) if experience_id else None
     page = render_template(
         "experiences/edit.html", form=form, experience=experience, changed_meanwhile=changed_meanwhile

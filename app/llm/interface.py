@@ -61,7 +61,7 @@ class Readiness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """What pages say of the model. ``scripted`` and ``embedded`` put a label on; ``progress`` is 0 to 1 while fetched."""
+    """What pages say of the model. ``scripted`` and ``embedded`` put a label on, ``progress`` is 0 to 1."""
 
     name: str
     readiness: Readiness

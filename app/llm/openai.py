@@ -19,12 +19,15 @@ from app.llm.interface import (
     Speaker,
 )
 from app.settings import Settings
+from app.text import clean_line
 
 ROLES = {Speaker.STUDENT: "user", Speaker.PERSONA: "assistant"}
 # Several servers answer nothing to a conversation without a user in it.
 CUE = {"role": "user", "content": "(The conversation begins. Speak first.)"}
 MAY_BE_DIALECT = frozenset({400, 422})
 LAST_EVENT = b"[DONE]"
+MAX_MODEL_NAME = 200
+MAX_COUNT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class _Reply:
             chunk = orjson.loads(data)
             if error := chunk.get("error"):
                 raise self._failure(error)
-            self.model = chunk.get("model") or self.model
+            self.model = clean_line(chunk.get("model"), MAX_MODEL_NAME) or self.model
             self._note_usage(chunk.get("usage") or {})
             return self._text(chunk.get("choices"))
         except (orjson.JSONDecodeError, AttributeError, TypeError, LookupError) as error:
@@ -147,8 +150,8 @@ class _Reply:
         return str(text)
 
     def _note_usage(self, usage: dict[str, Any]) -> None:
-        self.prompt_tokens = usage.get("prompt_tokens", self.prompt_tokens)
-        self.completion_tokens = usage.get("completion_tokens", self.completion_tokens)
+        self.prompt_tokens = _count(usage.get("prompt_tokens"), self.prompt_tokens)
+        self.completion_tokens = _count(usage.get("completion_tokens"), self.completion_tokens)
 
     def _failure(self, error: object) -> ModelError:
         """Translate an error that comes in mid-stream, when the status has long been 200."""
@@ -156,6 +159,11 @@ class _Reply:
         busy = any(sign in kind for sign in ("429", "rate_limit", "overloaded"))
         code = ModelErrorCode.BUSY if busy else ModelErrorCode.BAD_ANSWER
         return ModelError(code, discreet(f"in mid-stream: {error_message({'error': error})}", self.private))
+
+
+def _count(value: object, known: int | None) -> int | None:
+    """Take a token count from outside; what is none leaves what is known."""
+    return value if isinstance(value, int) and 0 <= value <= MAX_COUNT else known
 
 
 def _read_reply(events: Iterator[bytes], reply: _Reply) -> Iterator[str | Completion]:

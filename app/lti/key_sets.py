@@ -4,6 +4,7 @@ import json
 import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -14,8 +15,8 @@ FRESH_SECONDS = 3600
 STALE_SECONDS = 24 * 3600
 REFETCH_PAUSE_SECONDS = 60
 FAILURE_PAUSE_SECONDS = 10
-TIMEOUT_SECONDS = (2, 3)  # to connect, and between two blocks of the answer
-CHUNK_BYTES = 8192
+TIMEOUT_SECONDS = (2, 3)  # to connect, and between two pieces of the answer
+TOTAL_SECONDS = 4.5
 MAX_BYTES = 256 * 1024
 
 
@@ -40,6 +41,7 @@ class KeySets:
         self._kept: dict[str, _Kept] = {}
         self._failed_at: dict[str, float] = {}
         self._lock = threading.Lock()
+        self._fetchers = ThreadPoolExecutor(4, thread_name_prefix="key-set")
         self._http = requests.Session()
         self._http.headers["User-Agent"] = "AI-Experiences (LTI 1.3 tool)"
 
@@ -69,25 +71,19 @@ class KeySets:
         return key_set
 
     def _fetch(self, url: str) -> dict[str, Any]:
+        """Fetch in a thread that can be left behind: a time-out of `requests` ends no answer that drips."""
         try:
-            with self._http.get(url, timeout=TIMEOUT_SECONDS, stream=True) as response:
-                response.raise_for_status()
-                key_set = json.loads(_read(response))
-        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-            raise KeySetError(f"{url}: {error}") from error
+            key_set = self._fetchers.submit(self._get, url).result(TOTAL_SECONDS)
+        except (requests.RequestException, HTTPError, OSError, ValueError, TimeoutError) as error:
+            raise KeySetError(f"{url}: {error!r}") from error
         if not _is_key_set(key_set):
             raise KeySetError(f"{url}: not a key set")
         return key_set
 
-
-def _read(response: requests.Response) -> bytes:
-    """Read an answer that is neither too long nor too slow. Raises `KeySetError`."""
-    until, body = time.monotonic() + sum(TIMEOUT_SECONDS), b""
-    for block in response.iter_content(CHUNK_BYTES):
-        body += block
-        if len(body) > MAX_BYTES or time.monotonic() > until:
-            raise KeySetError(f"{response.url}: too long or too slow")
-    return body
+    def _get(self, url: str) -> object:
+        with self._http.get(url, timeout=TIMEOUT_SECONDS, stream=True) as response:
+            response.raise_for_status()
+            return json.loads(response.raw.read(MAX_BYTES + 1, decode_content=True))
 
 
 def _wants_fetching(kept: _Kept, kid: str | None) -> bool:

@@ -24,6 +24,7 @@ from app.lti.refusals import (
 LOGIN_LIFETIME = timedelta(minutes=10)
 LAUNCH_PATH = "/lti/launch"
 MAX_URL = 2000
+MAX_PARAMETER = 8000
 
 
 def start_login(session: Session, params: dict[str, str], app_url: str) -> Response:
@@ -31,8 +32,8 @@ def start_login(session: Session, params: dict[str, str], app_url: str) -> Respo
 
     Raises a `LaunchRefusedError`.
     """
-    if not all(value.isprintable() for value in params.values()):
-        raise IncompleteLoginError(log="a parameter holds control characters")
+    if not all(value.isprintable() and len(value) <= MAX_PARAMETER for value in params.values()):
+        raise IncompleteLoginError(log="a parameter is too long or holds control characters")
     _check_target(params.get("target_link_uri"), app_url)
     _check_deployment(session, params)
     record, cookies = _PendingLogin(), LoginCookie()

@@ -6,7 +6,6 @@ from enum import StrEnum
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from app.courses.models import Role
 from app.database import UtcDateTime, text_enum, utc_now
 
 
@@ -73,7 +72,10 @@ class Login(SQLModel, table=True):
 
 
 class Launch(SQLModel, table=True):
-    """One launch and the session that belongs to it; its id stands in the address, its cookie proves it."""
+    """One launch and the session that belongs to it; its id stands in the address, its cookie proves it.
+
+    The role is the enrollment's, so that it changes in every tab at once.
+    """
 
     __tablename__ = "launches"
 
@@ -82,8 +84,6 @@ class Launch(SQLModel, table=True):
     deployment_id: int = Field(foreign_key="deployments.id")
     user_id: int = Field(foreign_key="users.id", index=True)
     course_id: int = Field(foreign_key="courses.id")
-    role: Role = Field(sa_type=text_enum(Role))
-    is_test: bool = False
     resource_link_id: str | None = Field(default=None, max_length=255)
     locale: str | None = Field(default=None, max_length=35)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

@@ -18,6 +18,7 @@ from app.lti.models import Deployment, Launch, Platform, RegistrationState
 
 LAUNCHES_PATH = "/launches"
 TOUCH_EVERY = timedelta(minutes=1)
+LIFETIME = timedelta(hours=24)
 
 
 class LaunchCookie(SecureCookieSessionInterface):
@@ -38,8 +39,6 @@ def open_launch(
         deployment_id=deployment_id,
         user_id=enrollment.user_id,
         course_id=enrollment.course_id,
-        role=enrollment.role,
-        is_test=enrollment.is_test,
         resource_link_id=claims.resource_link_id,
         locale=claims.locale,
     )
@@ -91,19 +90,22 @@ def _require_launch() -> None:
 def _resume(db: Session, launch_id: str) -> tuple[Launch, Identity]:
     idle = timedelta(minutes=current_app.config["SETTINGS"].session_idle_minutes)
     row = db.exec(
-        select(Launch, User, Course)
+        select(Launch, User, Course, Enrollment)
         .join(User, col(User.id) == Launch.user_id)
         .join(Course, col(Course.id) == Launch.course_id)
+        .join(Enrollment, (col(Enrollment.user_id) == User.id) & (col(Enrollment.course_id) == Course.id))
         .join(Platform, col(Platform.id) == Launch.platform_id)
         .join(Deployment, col(Deployment.id) == Launch.deployment_id)
         .where(
             Launch.id == launch_id,
             Launch.last_seen_at > utc_now() - idle,
+            Launch.created_at > utc_now() - LIFETIME,
             Platform.workflow_state == RegistrationState.ACTIVE,
             Deployment.workflow_state == RegistrationState.ACTIVE,
         )
     ).first()
     if row is None:
         raise SessionEndedError(log="launch unknown, idle too long, or its platform was removed")
-    launch, user, course = row
-    return launch, Identity(user=user, course=course, role=launch.role, is_test=launch.is_test)
+    launch, user, course, enrollment = row
+    # The role is the latest launch's: who has lost one loses it in every tab.
+    return launch, Identity(user=user, course=course, role=enrollment.role, is_test=enrollment.is_test)

@@ -229,6 +229,24 @@ def test_a_reply_whose_writer_died_can_be_tried_again(
     assert events(retried)[-1][1]["state"] == "complete"
 
 
+def test_nul_in_a_reply_is_left_out(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(["Good\x00 ", "day."], model="x" * 300)
+    student.send(conversation_id, "Hello")
+    assert said(app, conversation_id)[-1] == ("persona", "Good day.", "complete")
+
+
+def test_a_reply_without_end_is_cut(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(["word " * 100] * 100)
+    student.send(conversation_id, "Hello")
+    reply = stored(app, conversation_id)[-1]
+    assert reply.truncated
+    assert 7_000 < len(reply.text) < 8_000
+
+
 def test_a_reader_who_leaves_stops_nothing(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:

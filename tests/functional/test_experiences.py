@@ -50,6 +50,14 @@ def test_each_rule_has_its_sentence(teacher: Visitor, changes: dict[str, str], s
     assert sentence in response.text
 
 
+@pytest.mark.parametrize(
+    "name", ["learning_objectives-²", "learning_objectives-0-x", "learning_objectives-99999"]
+)
+def test_odd_names_of_fields_do_no_harm(teacher: Visitor, student: Visitor, name: str) -> None:
+    assert teacher.post("/experiences", EXPERIENCE | {name: "x"}).status_code == 303
+    assert student.post("/experiences", EXPERIENCE | {name: "x"}).status_code == 403
+
+
 def test_mistakes_while_editing_change_nothing(teacher: Visitor) -> None:
     experience_id = teacher.write_experience()
     assert teacher.post(f"/experiences/{experience_id}", EXPERIENCE | {"title": ""}).status_code == 400

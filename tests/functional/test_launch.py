@@ -269,6 +269,13 @@ def test_a_new_role_counts_at_once(app: Flask, sandbox: Sandbox) -> None:
     assert promoted.get("/experiences/new").status_code == 200
 
 
+def test_a_role_that_is_lost_is_lost_in_every_tab(app: Flask, sandbox: Sandbox) -> None:
+    before = Visitor.launch(app, sandbox, "priya.raman")
+    learner = ["http://purl.imsglobal.org/vocab/lis/v2/membership#Learner"]
+    Visitor.launch(app, sandbox, "priya.raman", **{CLAIM + "roles": learner})
+    assert before.get("/experiences/new").status_code == 403
+
+
 def test_keys_that_cannot_be_had_are_a_clear_page(app: Flask, client: FlaskClient, sandbox: Sandbox) -> None:
     with app.extensions["database"].transaction() as db:
         db.connection().exec_driver_sql("UPDATE platforms SET key_set_url = 'http://127.0.0.1:9/keys'")

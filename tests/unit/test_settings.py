@@ -37,6 +37,9 @@ def test_production_with_everything_set_is_accepted() -> None:
     ("changes", "sentence"),
     [
         ({"secret_key": None}, "SECRET_KEY is not set. Make one with"),
+        ({"app_url": "HTTPS://ai.example.edu", "secret_key": None}, "SECRET_KEY is not set"),
+        ({"app_url": "https://user@ai.example.edu"}, "without a path"),
+        ({"secret_key": " " * 40}, "SECRET_KEY is shorter"),
         ({"secret_key": "short"}, "SECRET_KEY is shorter than 32 characters"),
         ({"app_url": "http://ai.example.edu"}, "must start with https://"),
         ({"app_url": "https://ai.example.edu/tool"}, "without a path"),

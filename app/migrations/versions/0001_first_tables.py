@@ -120,8 +120,6 @@ def upgrade() -> None:
     sa.Column('deployment_id', sa.Integer(), nullable=False),
     sa.Column('user_id', sa.Integer(), nullable=False),
     sa.Column('course_id', sa.Integer(), nullable=False),
-    sa.Column('role', sa.Enum('teacher', 'administrator', 'designer', 'student', 'observer', name='role', native_enum=False, length=20), nullable=False),
-    sa.Column('is_test', sa.Boolean(), nullable=False),
     sa.Column('resource_link_id', sa.String(255), nullable=True),
     sa.Column('locale', sa.String(35), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),

@@ -1,8 +1,10 @@
 """The tool's keys and the platforms'."""
 
 import json
+import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -91,6 +93,17 @@ def test_rubbish_is_no_key_set(url: str, answer: bytes) -> None:
     Platform.answer = answer
     with pytest.raises(KeySetError):
         KeySets().get(url, "one")
+
+
+def test_a_platform_that_drips_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_sets, "TOTAL_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/keys"
+        begun, sets = time.monotonic(), KeySets()
+        for _ in range(3):
+            with pytest.raises(KeySetError):
+                sets.get(url, "one")
+        assert time.monotonic() - begun < 1
 
 
 def _kids(key_set: dict[str, list[dict[str, str]]]) -> list[str]:
