@@ -33,8 +33,6 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# Chromium blocks third-party cookies here as it does for everyone who set it so; partitioned ones still work.
-PREFERENCES = ["--test-third-party-cookie-phaseout"]
 START_SECONDS = 60
 
 
@@ -79,7 +77,7 @@ def browser() -> Iterator[Browser]:
     if executable is None:
         pytest.fail("Chromium is missing: install it (Debian: apt-get install chromium).")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS + PREFERENCES)
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield browser
         browser.close()
 

@@ -117,6 +117,13 @@ def test_a_message_that_is_too_long_stays_in_its_box(page: Page, demo: Demo) -> 
     expect(box).to_have_value("x" * 4_010)
 
 
+def test_the_tool_needs_no_third_party_cookies(page: Page, context: BrowserContext, demo: Demo) -> None:
+    open_tool(page, demo, "chloe.tran")
+    cookies = context.cookies()
+    assert {cookie["name"].split("-")[0] for cookie in cookies} == {"launch", "login"}
+    assert all(cookie.get("partitionKey") for cookie in cookies)
+
+
 def test_two_tabs_with_two_courses_and_roles_stay_apart(context: BrowserContext, demo: Demo) -> None:
     teaching, learning = context.new_page(), context.new_page()
     biology = open_tool(teaching, demo, "priya.raman", 1101)
