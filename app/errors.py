@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from app.database import roll_back_request_session
 
 logger = logging.getLogger(__name__)
-PRIVATE_FIELDS = frozenset({"csrf_token", "client_key", "instead_of", "add_objective"})
+NOT_TYPED = frozenset({"csrf_token", "client_key", "instead_of", "add_objective", "seen"})
 
 
 class AppError(Exception):
@@ -167,7 +167,7 @@ def _typed_text() -> list[str]:
         typed = request.form.items()
     except RequestEntityTooLarge:
         return []
-    return [text for name, text in typed if text.strip() and name not in PRIVATE_FIELDS]
+    return [text for name, text in typed if text.strip() and name not in NOT_TYPED]
 
 
 def _answer_csrf(error: CSRFError) -> Response:

@@ -7,12 +7,12 @@ renews their leases; a process that dies stops renewing, and its replies can the
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import col
 
 from app.conversations.models import Conversation, Message, MessageState
@@ -108,9 +108,8 @@ class Replies:
         """
         with self._lock:
             live = self._live.get(reply_id)
-        if live:
-            yield from _follow_live(live)
-        yield from self._follow_stored(reply_id)
+        sent = (yield from _follow_live(live)) if live else 0
+        yield from self._follow_stored(reply_id, sent)
 
     def _write(self, live: LiveReply) -> None:
         try:
@@ -163,7 +162,7 @@ class Replies:
         with self._database.snapshot() as session:
             reply = session.get_one(Message, reply_id)
             conversation = session.get_one(Conversation, reply.conversation_id)
-            said = [message for message in messages_of(session, conversation) if (message.id) < reply_id]
+            said = [message for message in messages_of(session, conversation) if message.id < reply_id]
         return self._build(conversation, said)
 
     def _build(self, conversation: Conversation, said: Sequence[Message]) -> ChatRequest:
@@ -171,9 +170,23 @@ class Replies:
 
     def _settle(self, live: LiveReply, result: dict[str, Any]) -> None:
         """Write the end of a reply, unless it has been taken over by a later attempt."""
-        times = {"latency_ms": live.elapsed_ms(), "first_token_ms": live.first_token_ms}
+        values = result | {
+            "created_at": utc_now(),
+            "latency_ms": live.elapsed_ms(),
+            "first_token_ms": live.first_token_ms,
+            "lease_until": None,
+        }
+        for pause in SETTLE_PAUSES:
+            try:
+                return self._store(live, values)
+            except OperationalError:
+                logger.warning("storing reply %s is tried again", live.reply_id)
+                time.sleep(pause)
+        return self._store(live, values)
+
+    def _store(self, live: LiveReply, values: dict[str, Any]) -> None:
         with self._database.transaction() as session:
-            session.execute(update(Message).where(_is_ours(live)).values(**result, **times, lease_until=None))
+            session.execute(update(Message).where(_is_ours(live)).values(**values))
 
     def _keep(self) -> None:
         while True:
@@ -201,8 +214,8 @@ class Replies:
             for live in under_way:
                 session.execute(update(Message).where(_is_ours(live)).values(text=live.text))
 
-    def _follow_stored(self, reply_id: int) -> Iterator[str | Message | None]:
-        sent, quiet_since = 0, time.monotonic()
+    def _follow_stored(self, reply_id: int, sent: int) -> Iterator[str | Message | None]:
+        quiet_since = time.monotonic()
         while (reply := self._stored(reply_id)).state is MessageState.GENERATING:
             if len(reply.text) > sent:
                 yield reply.text[sent:]
@@ -224,7 +237,8 @@ class Replies:
             return session.get_one(Message, reply_id)
 
 
-def _follow_live(live: LiveReply) -> Iterator[str | None]:
+def _follow_live(live: LiveReply) -> Generator[str | None, None, int]:
+    """Yield the text as it grows; return how much of it was sent."""
     sent = 0
     while True:
         text, done = live.wait_beyond(sent)
@@ -234,7 +248,7 @@ def _follow_live(live: LiveReply) -> Iterator[str | None]:
         elif not done:
             yield None
         if done:
-            return
+            return sent
         time.sleep(COALESCE)  # tokens that come meanwhile go out together
 
 

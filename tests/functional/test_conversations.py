@@ -5,10 +5,12 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, select, update
 
 from app import create_app
 from app.conversations.models import Conversation, Message, MessageState
+from app.conversations.replies import Replies
 from app.database import utc_now
 from app.sandbox import Sandbox
 from app.settings import Settings
@@ -245,6 +247,35 @@ def test_a_reply_without_end_is_cut(
     reply = stored(app, conversation_id)[-1]
     assert reply.truncated
     assert 7_000 < len(reply.text) < 8_000
+
+
+def test_a_reply_that_cannot_be_stored_at_once_is_stored_a_little_later(
+    app: Flask,
+    student: Visitor,
+    conversation_id: int,
+    fake_model: FakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, refusals = Replies._store, [OperationalError("UPDATE", {}, Exception("database is locked"))]
+
+    def sometimes(self: Replies, *args: object) -> None:
+        if refusals:
+            raise refusals.pop()
+        store(self, *args)
+
+    monkeypatch.setattr(Replies, "_store", sometimes)
+    fake_model.reply_with("Good day.")
+    assert events(student.send(conversation_id, "Hello"))[-1][1]["state"] == "complete"
+    assert said(app, conversation_id)[-1] == ("persona", "Good day.", "complete")
+
+
+def test_a_reply_is_dated_when_it_is_written(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with("Good day.", delay=0.3)
+    student.send(conversation_id, "Hello")
+    _, question, reply = stored(app, conversation_id)
+    assert reply.created_at - question.created_at > timedelta(seconds=0.3)
 
 
 def test_a_reader_who_leaves_stops_nothing(
