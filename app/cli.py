@@ -144,8 +144,8 @@ def show_platforms() -> None:
 
 
 @platform.command("remove")
-@click.option("--issuer", required=True)
-@click.option("--client-id", required=True)
+@click.option("--issuer", required=True, help="The platform's issuer.")
+@click.option("--client-id", required=True, help="The tool's client id there.")
 def forbid_platform(issuer: str, client_id: str) -> None:
     """Stop a platform's launches. Its people and their work stay."""
     with _refusals_as_messages(), database().transaction() as session:

@@ -29,6 +29,7 @@ class Scenario(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
 
     title: str
+    version: int = 1
     description: str = ""
     facts: str = ""
     learning_objectives: tuple[str, ...] = ()

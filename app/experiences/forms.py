@@ -1,7 +1,6 @@
 """The form in which a teacher writes an experience."""
 
 import re
-from datetime import datetime
 from typing import Any
 
 from flask import request
@@ -15,6 +14,7 @@ from app.errors import FieldError, InvalidInputError
 from app.experiences.models import MAX_TITLE, Experience
 from app.experiences.rules import MAX_OBJECTIVES
 
+MAX_DIGITS = 10
 # WTForms makes an entry for whatever a field's name ends in.
 _EXPECTED = re.compile(r"[a-z_]+|learning_objectives-[0-9]{1,2}")
 
@@ -45,16 +45,14 @@ class ExperienceForm(FlaskForm):
         """Return what was typed, by field name."""
         return {name: value for name, value in self.data.items() if name not in {"csrf_token", "seen"}}
 
-    def seen_at(self) -> datetime | None:
-        """Return which state of the experience the writer has seen."""
-        try:
-            return datetime.fromisoformat(self.seen.data or "")
-        except ValueError:
-            return None
+    def seen_version(self) -> int | None:
+        """Return which version of the experience the writer has seen."""
+        seen = self.seen.data or ""
+        return int(seen) if seen.isdecimal() and seen.isascii() and len(seen) < MAX_DIGITS else None
 
     def show(self, experience: Experience) -> None:
         """Note that the writer sees the experience as it is now."""
-        self.seen.data = experience.updated_at.isoformat()
+        self.seen.data = str(experience.version)
 
     def offer_blank_objective(self) -> None:
         """Have one empty line for a further objective, up to the limit."""

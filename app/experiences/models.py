@@ -25,8 +25,8 @@ class Experience(SQLModel, table=True):
     """A chat simulation of one course.
 
     ``persona_name`` and ``opening_line`` are optional: who speaks, and their first words, used word for word.
-    ``started_at`` is when the first student (no trial) began it: from then on it stays published.
-    ``script`` is what the scripted demo persona plays from; only seeded experiences have one.
+    ``version`` counts the edits of its text. ``started_at`` is when the first student (no trial) began it: from then
+    on it stays published. ``script`` is what the scripted demo persona plays from; only seeded experiences have one.
     """
 
     __tablename__ = "experiences"
@@ -40,6 +40,7 @@ class Experience(SQLModel, table=True):
     pedagogical_guidance: str = Field(sa_type=Text)
     persona_name: str = Field(default="", max_length=MAX_PERSONA_NAME)
     opening_line: str = Field(default="", sa_type=Text)
+    version: int = 1
     workflow_state: WorkflowState = Field(default=WorkflowState.UNPUBLISHED, sa_type=text_enum(WorkflowState))
     script: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

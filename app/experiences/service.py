@@ -1,7 +1,6 @@
 """What may be done with experiences. Every query goes through the identity's course."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
@@ -83,21 +82,22 @@ def update_experience(
     experience_id: int,
     fields: ExperienceFields,
     *,
-    seen: datetime | None = None,
+    seen: int | None = None,
 ) -> Experience:
     """Change an experience. Conversations under way keep it as it was when they began.
 
-    A seeded experience loses its script, which would no longer fit. ``seen`` is the ``updated_at`` that the writer
-    knows: raises `ChangedMeanwhileError` where it has moved on.
+    A seeded experience loses its script, which would no longer fit. ``seen`` is the version that the writer knows:
+    raises `ChangedMeanwhileError` where it has moved on.
     """
     experience = _writable(session, identity, experience_id)
-    if seen is not None and seen != experience.updated_at:
+    if seen is not None and seen != experience.version:
         raise ChangedMeanwhileError(log=f"experience {experience_id}")
     changes = {
         name: value for name, value in fields.as_columns().items() if getattr(experience, name) != value
     }
     if changes:
-        experience.sqlmodel_update(changes | {"script": None, "updated_at": utc_now()})
+        counted = {"version": experience.version + 1, "updated_at": utc_now()}
+        experience.sqlmodel_update(changes | counted | {"script": None})
     return experience
 
 
@@ -125,7 +125,7 @@ def duplicate_experience(session: Session, identity: Identity, experience_id: in
     title = gettext("%(title)s (copy)", title=original.title)
     if len(title) > MAX_TITLE:
         title = original.title
-    copied = original.model_dump(exclude={"id", "created_at", "updated_at", "started_at"})
+    copied = original.model_dump(exclude={"id", "version", "created_at", "updated_at", "started_at"})
     copied |= {"title": title, "workflow_state": WorkflowState.UNPUBLISHED, "created_by_id": identity.user.id}
     copy = Experience(**copied)
     session.add(copy)

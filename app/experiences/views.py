@@ -68,7 +68,7 @@ def update(experience_id: int) -> Response | tuple[str, int]:
     try:
         if "add_objective" not in request.form:
             fields = check_fields(form.fields())
-            service.update_experience(session, identity, experience_id, fields, seen=form.seen_at())
+            service.update_experience(session, identity, experience_id, fields, seen=form.seen_version())
             return _saved(experience_id)
     except InvalidInputError as error:
         form.show_errors(error)

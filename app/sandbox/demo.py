@@ -94,7 +94,8 @@ def prepare_demo(demo: Demo) -> None:
 
 def run_demo(demo: Demo, tool_command: list[str], model_command: list[str], *, open_browser: bool) -> None:
     """Run everything until interrupted. Raises `DemoError` where the tool does not start."""
-    signal.signal(signal.SIGTERM, _stop)
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, _stop)
     with ExitStack() as running:
         tool = running.enter_context(_process(tool_command, demo.environment))
         threading.Thread(target=run, args=(demo.sandbox,), daemon=True).start()
@@ -105,6 +106,7 @@ def run_demo(demo: Demo, tool_command: list[str], model_command: list[str], *, o
             model = running.enter_context(_process(model_command, demo.environment))
             _show_model_progress(demo.settings.local_model_state, model, tool)
             if _wait_for_either(tool, model) == 0:
+                click.echo("  The AI model has stopped; prepared lines answer.")
                 break
         tool.wait()
         raise DemoError("The tool has stopped. Its last words are above.")
@@ -123,7 +125,8 @@ def _stop(_number: int, _frame: object) -> None:
 
 @contextmanager
 def _process(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, env=environment)
+    # A session of its own: Ctrl+C reaches this process alone, which then ends the others in order.
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         yield process
     finally:

@@ -68,7 +68,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
             yield running
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(15)
+            assert process.wait(15) == 0
+    assert "Traceback" not in (folder / "log").read_text()
 
 
 @pytest.fixture(scope="session")

@@ -107,6 +107,25 @@ def test_a_failed_reply_can_be_tried_again(page: Page, demo: Demo) -> None:
     expect(desk.get_by_test_id("message-student")).to_have_count(1)
 
 
+def test_leaving_an_unsent_message_or_an_unsaved_form_asks_first(page: Page, demo: Demo) -> None:
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    desk = open_tool(page, demo, "mai.nguyen")
+    desk.get_by_role("link", name="A patient who wants antibiotics").click()
+    desk.get_by_test_id("message-box").press_sequentially("A thought half")
+    desk.get_by_role("link", name="AI Experiences").click()
+    expect(desk.get_by_test_id("message-box")).to_have_value("A thought half")
+    assert asked == ["beforeunload"]
+    desk.get_by_test_id("message-box").fill("")
+
+    tool = open_tool(page, demo, "miriam.okafor")
+    tool.get_by_test_id("new-experience").click()
+    tool.get_by_label("Title").press_sequentially("Half a title")
+    tool.get_by_role("link", name="Cancel").click()
+    expect(tool.get_by_label("Title")).to_have_value("Half a title")
+    assert asked == ["beforeunload"] * 2
+
+
 def test_a_message_that_is_too_long_stays_in_its_box(page: Page, demo: Demo) -> None:
     desk = open_tool(page, demo, "mai.nguyen")
     desk.get_by_role("link", name="A patient who wants antibiotics").click()

@@ -101,6 +101,7 @@ def upgrade() -> None:
     sa.Column('pedagogical_guidance', sa.Text(), nullable=False),
     sa.Column('persona_name', sa.String(80), nullable=False),
     sa.Column('opening_line', sa.Text(), nullable=False),
+    sa.Column('version', sa.Integer(), nullable=False),
     sa.Column('workflow_state', sa.Enum('unpublished', 'published', 'deleted', name='workflowstate', native_enum=False, length=20), nullable=False),
     sa.Column('script', sa.JSON(), nullable=True),
     sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),

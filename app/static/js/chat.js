@@ -1,9 +1,11 @@
 // Sends messages and shows replies as they are written. The server stores everything; this only shows it.
 import { readEvents } from "./events.js";
+import { guardUnsaved } from "./unsaved.js";
 
 const RECONNECTS = 5;
 const RECONNECT_PAUSE = 1500;
 const COUNT_FROM = 500;
+const NEAR_END = 40;
 
 const chat = document.querySelector("[data-chat]");
 const log = chat.querySelector("[data-log]");
@@ -12,12 +14,13 @@ const composer = chat.querySelector("[data-composer]");
 const texts = chat.dataset;
 const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
 const draft = draftStore(`draft-${texts.conversation}`);
+const setUnsent = guardUnsaved(texts.unsent);
 let busy = false;
 
 class NotSent extends Error {}
 
 function draftStore(key) {
-  // Storage may be forbidden in a frame: then a draft lives in its box alone.
+  // A browser that blocks third-party cookies forbids storage in a frame: then a draft lives in its box alone.
   const attempt = (action) => {
     try {
       return action();
@@ -26,6 +29,7 @@ function draftStore(key) {
     }
   };
   return {
+    available: attempt(() => Boolean(sessionStorage)) ?? false,
     keep: (value) => attempt(() => sessionStorage.setItem(key, JSON.stringify(value))),
     read: () => attempt(() => JSON.parse(sessionStorage.getItem(key))),
     forget: () => attempt(() => sessionStorage.removeItem(key)),
@@ -52,6 +56,22 @@ function addMessage(speaker, text) {
 
 function scrollToEnd() {
   log.scrollTop = log.scrollHeight;
+}
+
+// Runs a change of the log, and follows its end only for a reader who is there already.
+function keepingEnd(change) {
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_END;
+  change();
+  if (atEnd) {
+    scrollToEnd();
+  }
+}
+
+// Gives the focus back to the box where a button took it along; never takes it from where somebody is.
+function refocus() {
+  if (document.activeElement === document.body) {
+    composer?.elements.message.focus();
+  }
 }
 
 function setBusy(value) {
@@ -82,7 +102,6 @@ function endReply(item, reply) {
     body.textContent = "";
     showFailure(item, reply);
   }
-  scrollToEnd();
 }
 
 function labelAsScripted(item) {
@@ -133,10 +152,11 @@ async function showReply(item, url, body, onStored = () => {}) {
             body = null;
             onStored();
           } else if (name === "text") {
-            shown.textContent += data.text;
-            scrollToEnd();
+            keepingEnd(() => {
+              shown.textContent += data.text;
+            });
           } else if (name === "done") {
-            endReply(item, data);
+            keepingEnd(() => endReply(item, data));
             return;
           }
         }
@@ -156,21 +176,24 @@ async function showReply(item, url, body, onStored = () => {}) {
 async function send() {
   const box = composer.elements.message;
   const text = box.value.trim();
-  if (busy || !text) {
+  if (!text) {
+    return;
+  }
+  if (busy) {
+    note(texts.wait);
     return;
   }
   if (roomLeft() < 0) {
     note(fill(texts.over, -roomLeft()));
     return;
   }
-  const kept = draft.read();
-  const key = kept?.text === text ? kept.key : crypto.randomUUID();
-  draft.keep({ text, key });
+  const key = keepDraft(text);
   note("");
   const mine = addMessage("student", text);
   const reply = addMessage("persona", "");
   box.value = "";
-  showRoom();
+  box.focus();
+  boxChanged();
   const body = new FormData();
   body.set("message", text);
   body.set("client_key", key);
@@ -179,7 +202,9 @@ async function send() {
     await showReply(reply, texts.sendUrl, body, () => {
       stored = true;
       chat.querySelector("[data-finish]").hidden = false;
-      draft.forget();
+      if (draft.read()?.key === key) {
+        draft.forget();
+      }
     });
   } catch (error) {
     reply.remove();
@@ -188,10 +213,19 @@ async function send() {
     } else {
       mine.remove();
       box.value = box.value ? `${text}\n${box.value}` : text;
+      boxChanged();
       note(error instanceof NotSent && error.message ? error.message : texts.notSent);
     }
   }
-  box.focus();
+  refocus();
+}
+
+// Keeps what is written until the server has it, with the key that makes sending it twice one message.
+function keepDraft(text) {
+  const kept = draft.read();
+  const key = kept?.text === text ? kept.key : crypto.randomUUID();
+  draft.keep({ text, key });
+  return key;
 }
 
 async function retry(form) {
@@ -204,6 +238,7 @@ async function retry(form) {
   } catch (error) {
     note(error instanceof NotSent && error.message ? error.message : texts.unreachable);
   }
+  refocus();
 }
 
 function note(text) {
@@ -216,7 +251,8 @@ function roomLeft() {
   return Number(texts.limit) - [...composer.elements.message.value.trim()].length;
 }
 
-function showRoom() {
+function boxChanged() {
+  setUnsent(!draft.available && Boolean(composer.elements.message.value.trim()));
   const left = roomLeft();
   const count = composer.querySelector("[data-count]");
   count.textContent = left < 0 ? fill(texts.over, -left) : left < COUNT_FROM ? fill(texts.left, left) : "";
@@ -242,12 +278,22 @@ if (composer) {
       send();
     }
   });
-  box.addEventListener("input", showRoom);
+  box.addEventListener("input", () => {
+    note("");
+    boxChanged();
+    const text = box.value.trim();
+    if (text) {
+      keepDraft(text);
+    } else {
+      draft.forget();
+    }
+  });
   const kept = draft.read();
   if (kept && messages.querySelector(`[data-key="${kept.key}"]`)) {
     draft.forget(); // it arrived, only its acknowledgement was lost
   } else if (kept && !box.value) {
     box.value = kept.text;
+    boxChanged();
   }
 }
 messages.addEventListener("submit", (event) => {

@@ -1,24 +1,18 @@
 // Asks before what was typed is lost: the browser in this frame, Canvas around it (lti.setUnloadMessage).
-const form = document.querySelector("[data-unsaved]");
-let unsaved = false;
-
-function tellPlatform(subject) {
-  window.parent.postMessage({ subject, message: form.dataset.unsaved }, "*");
+export function guardUnsaved(message) {
+  let unsaved = false;
+  window.addEventListener("beforeunload", (event) => {
+    if (unsaved) {
+      event.preventDefault();
+    }
+  });
+  const setUnsaved = (value) => {
+    if (value !== unsaved) {
+      unsaved = value;
+      const subject = value ? "lti.setUnloadMessage" : "lti.removeUnloadMessage";
+      window.parent.postMessage({ subject, message }, "*");
+    }
+  };
+  window.addEventListener("pagehide", () => setUnsaved(false));
+  return setUnsaved;
 }
-
-function setUnsaved(value) {
-  if (value !== unsaved) {
-    unsaved = value;
-    tellPlatform(value ? "lti.setUnloadMessage" : "lti.removeUnloadMessage");
-  }
-}
-
-form.addEventListener("input", () => setUnsaved(true));
-form.addEventListener("submit", () => setUnsaved(false));
-window.addEventListener("beforeunload", (event) => {
-  if (unsaved) {
-    event.preventDefault();
-  }
-});
-window.addEventListener("pagehide", () => setUnsaved(false));
-setUnsaved("changed" in form.dataset);
