@@ -21,7 +21,7 @@ class LaunchClaims:
     """A resource link launch (LTI Core 1.3, section 5.3): the visit to a course, and what belongs to the launch."""
 
     visit: Visit
-    resource_link_id: str | None
+    resource_link_id: str
     locale: str | None
 
 
@@ -34,7 +34,7 @@ def parse_claims(body: Mapping[str, Any]) -> LaunchClaims:
     presentation = _object(body, CLAIM + "launch_presentation")
     return LaunchClaims(
         visit=_visit(body),
-        resource_link_id=clean_line(_object(body, CLAIM + "resource_link").get("id"), MAX_ID),
+        resource_link_id=_identifier(_object(body, CLAIM + "resource_link"), "resource_link"),
         locale=clean_line(presentation.get("locale") or body.get("locale"), MAX_LOCALE),
     )
 
@@ -47,7 +47,7 @@ def _visit(body: Mapping[str, Any]) -> Visit:
         raise NoRoleError(log=f"roles {body.get(CLAIM + 'roles')!r:.500}")
     return Visit(
         sub=_sub(body),
-        context_id=_context_id(context),
+        context_id=_identifier(context, "context"),
         role=mapped.role,
         is_teaching_assistant=mapped.is_teaching_assistant,
         is_test=mapped.is_test,
@@ -69,13 +69,14 @@ def _sub(body: Mapping[str, Any]) -> str:
     return sub
 
 
-def _context_id(context: Mapping[str, Any]) -> str:
-    context_id = context.get("id")
-    if not isinstance(context_id, str) or not context_id.strip():
-        raise NoContextError(log="context id missing")
-    if len(context_id) > MAX_ID or not context_id.isprintable():
-        raise TokenRefusedError(log="context id longer than 255 characters or not printable")
-    return context_id
+def _identifier(claim: Mapping[str, Any], name: str) -> str:
+    """Return the id of a resource link, which LTI requires, or of a context, which this tool does (Core 1.3, 5.3-5.4)."""
+    identifier = claim.get("id")
+    if not isinstance(identifier, str) or not identifier.strip():
+        raise NoContextError(log=f"{name} id missing")
+    if len(identifier) > MAX_ID or not identifier.isprintable():
+        raise TokenRefusedError(log=f"{name} id longer than 255 characters or not printable")
+    return identifier
 
 
 def _roles(body: Mapping[str, Any]) -> tuple[str, ...]:

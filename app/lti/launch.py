@@ -132,7 +132,9 @@ class _Launch(FlaskMessageLaunch):
             )
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
             raise TokenRefusedError(log=str(error)) from error
-        if time.time() - int(self._claims["iat"]) > MAX_AGE_SECONDS + LEEWAY_SECONDS:
+        if not all(_is_number(self._claims[name]) for name in ("exp", "iat")):
+            raise TokenRefusedError(log="exp or iat is not a number")
+        if time.time() - self._claims["iat"] > MAX_AGE_SECONDS + LEEWAY_SECONDS:
             raise TokenRefusedError(log="issued more than an hour ago")
         return self
 
@@ -157,3 +159,8 @@ class _Launch(FlaskMessageLaunch):
     @property
     def _header(self) -> dict[str, Any]:
         return cast(dict[str, Any], self._jwt.get("header", {}))
+
+
+def _is_number(value: object) -> bool:
+    """Tell a NumericDate (RFC 7519, section 2) from what only reads like one."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

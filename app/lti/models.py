@@ -84,7 +84,7 @@ class Launch(SQLModel, table=True):
     deployment_id: int = Field(foreign_key="deployments.id")
     user_id: int = Field(foreign_key="users.id", index=True)
     course_id: int = Field(foreign_key="courses.id")
-    resource_link_id: str | None = Field(default=None, max_length=255)
+    resource_link_id: str = Field(max_length=255)
     locale: str | None = Field(default=None, max_length=35)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     last_seen_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

@@ -114,7 +114,9 @@ class NoContextError(LaunchRefusedError):
 
     code = "no_course"
     message = _l("AI Experiences works inside a course. Open it from a course's navigation.")
-    administrator = _l("The launch carried no context claim. Place the tool in the course navigation.")
+    administrator = _l(
+        "The launch carried no context or resource link. Place the tool in the course navigation."
+    )
 
 
 class NoPersonError(LaunchRefusedError):

@@ -118,6 +118,10 @@ BAD_TOKENS: dict[str, dict[str, object]] = {
     "expired": {"exp": NOW - 120},
     "no exp": {"exp": ABSENT},
     "exp not a number": {"exp": "soon"},
+    "exp a text": {"exp": str(NOW + 600)},
+    "iat true": {"iat": True},
+    "no resource link": {CLAIM + "resource_link": ABSENT},
+    "resource link without id": {CLAIM + "resource_link": {"id": 5}},
     "too old": {"iat": NOW - 7200},
     "from the future": {"iat": NOW + 600},
     "no iat": {"iat": ABSENT},
@@ -255,7 +259,6 @@ def test_unknown_optional_claims_do_no_harm(app: Flask, sandbox: Sandbox) -> Non
         **{
             CLAIM + "custom": None,
             CLAIM + "launch_presentation": "iframe",
-            CLAIM + "resource_link": {"id": 5},
             "picture": "javascript:alert(1)",
             "https://example.org/else": [1],
         },

@@ -121,7 +121,7 @@ def upgrade() -> None:
     sa.Column('deployment_id', sa.Integer(), nullable=False),
     sa.Column('user_id', sa.Integer(), nullable=False),
     sa.Column('course_id', sa.Integer(), nullable=False),
-    sa.Column('resource_link_id', sa.String(255), nullable=True),
+    sa.Column('resource_link_id', sa.String(255), nullable=False),
     sa.Column('locale', sa.String(35), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('last_seen_at', sa.DateTime(timezone=True), nullable=False),
