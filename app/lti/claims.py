@@ -70,7 +70,7 @@ def _sub(body: Mapping[str, Any]) -> str:
 
 
 def _identifier(claim: Mapping[str, Any], name: str) -> str:
-    """Return the id of a resource link, which LTI requires, or of a context, which this tool does (Core 1.3, 5.3-5.4)."""
+    """Return the id of a resource link, which LTI requires, or a context, which this tool does (Core 1.3, 5.3-5.4)."""
     identifier = claim.get("id")
     if not isinstance(identifier, str) or not identifier.strip():
         raise NoContextError(log=f"{name} id missing")
