@@ -12,8 +12,8 @@ from sqlalchemy import delete, update
 from sqlmodel import Session, col
 
 from app.database import utc_now
-from app.lti.models import Login
-from app.lti.platforms import RegisteredPlatforms, find_deployment, find_platform
+from app.lti.models import Login, Platform
+from app.lti.platforms import OnePlatform, find_deployment, find_platform
 from app.lti.refusals import (
     CookieMissingError,
     IncompleteLoginError,
@@ -34,18 +34,18 @@ def start_login(session: Session, params: dict[str, str], app_url: str) -> Respo
     """
     if not all(value.isprintable() and len(value) <= MAX_PARAMETER for value in params.values()):
         raise IncompleteLoginError(log="a parameter is too long or holds control characters")
+    if not params.get("iss"):
+        raise IncompleteLoginError(log="iss missing")
     _check_target(params.get("target_link_uri"), app_url)
-    _check_deployment(session, params)
+    platform = find_platform(session, params["iss"], params.get("client_id"))
+    _check_deployment(session, platform, params)
     record, cookies = _PendingLogin(), LoginCookie()
     request = FlaskRequest(session={}, request_data=params, request_is_secure=True)
-    login = FlaskOIDCLogin(
-        request, RegisteredPlatforms(session), session_service=record, cookie_service=cookies
-    )
+    login = FlaskOIDCLogin(request, OnePlatform(platform), session_service=record, cookie_service=cookies)
     try:
         response: Response = login.redirect(app_url + LAUNCH_PATH)
     except OIDCException as error:
         raise IncompleteLoginError(log=str(error)) from error
-    platform = find_platform(session, params["iss"], params.get("client_id"))
     session.add(
         Login(
             state=cookies.state,
@@ -133,12 +133,9 @@ def _check_target(target: str | None, app_url: str) -> None:
         raise IncompleteLoginError(log=f"target_link_uri {target!r:.300}")
 
 
-def _check_deployment(session: Session, params: dict[str, str]) -> None:
+def _check_deployment(session: Session, platform: Platform, params: dict[str, str]) -> None:
     deployment_id = params.get("lti_deployment_id") or params.get("deployment_id")
-    if not deployment_id or not params.get("iss"):
-        return
-    platform = find_platform(session, params["iss"], params.get("client_id"))
-    if find_deployment(session, platform.id, deployment_id) is None:
+    if deployment_id and find_deployment(session, platform.id, deployment_id) is None:
         raise UnknownDeploymentError(log=f"deployment {deployment_id!r:.300} of platform {platform.id}")
 
 

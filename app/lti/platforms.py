@@ -1,11 +1,10 @@
-"""Registrations in the database: from `tool_config.json`, from the command line, and as pylti1p3 reads them."""
+"""Registrations in the database: from `tool_config.json`, from the command line, and as pylti1p3 reads one."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError, field_validator
-from pylti1p3.deployment import Deployment as LtiDeployment
 from pylti1p3.registration import Registration
 from pylti1p3.tool_config import ToolConfAbstract
 from sqlalchemy import update
@@ -164,43 +163,33 @@ def find_deployment(session: Session, platform_id: int, deployment_id: str) -> D
     ).first()
 
 
-class RegisteredPlatforms(ToolConfAbstract[Any]):
-    """The registrations of the database behind pylti1p3's interface; every issuer may have many clients."""
+class OnePlatform(ToolConfAbstract[Any]):
+    """The platform that has been found, behind the interface through which pylti1p3 asks for it."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, platform: Platform) -> None:
+        self._registration = to_registration(platform)
 
     def check_iss_has_one_client(self, iss: str) -> bool:
-        """Never: each is found by issuer and client id."""
-        return False
-
-    def check_iss_has_many_clients(self, iss: str) -> bool:
-        """Always."""
+        """Always: which client it is has been settled."""
         return True
 
     def find_registration_by_issuer(self, iss: str, *_args: object, **_kwargs: object) -> Registration:
-        """Find an issuer's only registration. Raises a `LaunchRefusedError` where there is none or another."""
-        return to_registration(find_platform(self._session, iss, None))
+        """Return the platform's registration."""
+        return self._registration
 
     def find_registration_by_params(
-        self, iss: str, client_id: str | None, *_args: object, **_kwargs: object
+        self, iss: str, client_id: str, *_args: object, **_kwargs: object
     ) -> Registration:
-        """Find a registration. Raises a `LaunchRefusedError` where there is none."""
-        return to_registration(find_platform(self._session, iss, client_id))
+        """Return the platform's registration."""
+        return self._registration
 
-    def find_deployment(self, iss: str, deployment_id: str) -> LtiDeployment | None:
-        """Find a deployment of an issuer's only registration."""
-        return self._deployment(find_platform(self._session, iss, None), deployment_id)
+    def find_deployment(self, iss: str, deployment_id: str) -> None:
+        """Know none: deployments are looked up in the database."""
 
     def find_deployment_by_params(
         self, iss: str, deployment_id: str, client_id: str, *_args: object, **_kwargs: object
-    ) -> LtiDeployment | None:
-        """Find a deployment of a registration."""
-        return self._deployment(find_platform(self._session, iss, client_id), deployment_id)
-
-    def _deployment(self, platform: Platform, deployment_id: str) -> LtiDeployment | None:
-        found = find_deployment(self._session, platform.id, deployment_id)
-        return LtiDeployment().set_deployment_id(found.deployment_id) if found else None
+    ) -> None:
+        """Know none: deployments are looked up in the database."""
 
 
 def to_registration(platform: Platform) -> Registration:
