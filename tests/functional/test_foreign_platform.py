@@ -1,0 +1,115 @@
+"""Launches, roster, grades and deep linking at a platform that is neither Canvas nor ours."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+from flask import Flask
+from sqlmodel import Session, col, select
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from app import create_app
+from app.courses.models import Course, Enrollment, Role, User
+from app.lti.models import RegistrationSource
+from app.lti.platforms import PlatformEntry, save_platform
+from app.sandbox.factory import QuietHandler
+from app.settings import Settings
+from tests.support.fake_model import FakeModel
+from tests.support.foreign_platform import (
+    COURSE_LINK,
+    LINE_ITEMS_PATH,
+    MEMBERS_PATH,
+    STUDENT,
+    TEACHER,
+    ForeignPlatform,
+    Member,
+    make_platform_server,
+)
+from tests.support.people import Visitor, login_answer
+from tests.support.ports import free_port
+
+
+@contextmanager
+def serving(server: BaseWSGIServer) -> Iterator[None]:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def platform(settings: Settings) -> Iterator[ForeignPlatform]:
+    platform = ForeignPlatform(f"http://127.0.0.1:{free_port()}", settings.app_url)
+    with serving(make_platform_server(platform)):
+        yield platform
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """The tool on a port of its own: the platform fetches its keys."""
+    return settings.model_copy(update={"app_url": f"http://localhost:{free_port()}"})
+
+
+@pytest.fixture
+def app(settings: Settings, platform: ForeignPlatform) -> Iterator[Flask]:
+    app = create_app(settings)
+    app.testing = False
+    database = app.extensions["database"]
+    with database.transaction() as session:
+        save_platform(session, platform.url, PlatformEntry(**platform.entry), RegistrationSource.COMMAND)
+    port = int(settings.app_url.rsplit(":", 1)[1])
+    with serving(make_server("127.0.0.1", port, app, threaded=True, request_handler=QuietHandler)):
+        yield app
+    database.engine.dispose()
+
+
+def visit(app: Flask, platform: ForeignPlatform, member: Member, link: str = COURSE_LINK) -> Visitor:
+    browser = app.test_client()
+    return Visitor.arrive(browser, platform.launch(browser, member, link))
+
+
+def test_a_teacher_and_a_student_come_in_with_what_plain_lti_says_of_them(
+    app: Flask, platform: ForeignPlatform, db: Session
+) -> None:
+    visit(app, platform, TEACHER)
+    visit(app, platform, STUDENT)
+    seen = db.exec(
+        select(User.sub, User.name, Enrollment.role, Course.context_id, Course.title)
+        .join(Enrollment, col(Enrollment.user_id) == User.id)
+        .join(Course, col(Course.id) == Enrollment.course_id)
+        .order_by(User.sub)
+    ).all()
+    assert seen == [
+        ("2", "Noor Haddad", Role.TEACHER, "2", "Cells & tissues"),
+        ("3", "Inés Álvarez", Role.STUDENT, "2", "Cells & tissues"),
+    ]
+
+
+def test_a_teacher_writes_and_a_student_talks(
+    app: Flask, platform: ForeignPlatform, fake_model: FakeModel
+) -> None:
+    experience_id = visit(app, platform, TEACHER).write_experience()
+    fake_model.reply_with("I am sorry to hear that.")
+    student = visit(app, platform, STUDENT)
+    student.send(student.start(experience_id), "Hello!")
+    assert "I am sorry to hear that." in student.page(f"/experiences/{experience_id}/conversation").text
+
+
+@pytest.mark.parametrize(
+    "change", [{"redirect_uri": "https://elsewhere.example"}, {"scope": "profile"}, {"nonce": ""}]
+)
+def test_the_platform_answers_no_login_that_lti_does_not_allow(
+    app: Flask, platform: ForeignPlatform, change: dict[str, str]
+) -> None:
+    asked = login_answer(app.test_client().get(platform.login_url(STUDENT)))
+    assert requests.post(platform.entry["auth_login_url"], asked, timeout=5).ok
+    assert requests.post(platform.entry["auth_login_url"], asked | change, timeout=5).status_code == 400
+
+
+@pytest.mark.parametrize("path", [MEMBERS_PATH, LINE_ITEMS_PATH + "?type_id=1"])
+def test_the_platforms_services_ask_for_a_token_of_its_own(platform: ForeignPlatform, path: str) -> None:
+    for token in ("", "Bearer", "Bearer nonsense"):
+        headers = {"Authorization": token, "Accept": "*/*"}
+        assert requests.get(platform.url + path, headers=headers, timeout=5).status_code == 401
