@@ -45,7 +45,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     CSRFProtect(app).exempt(lti)
     errors.init_app(app)
     model = build_adapter(settings)
-    app.extensions["key_ring"] = KeyRing(settings.keys_dir)
+    app.extensions["key_ring"] = KeyRing(
+        settings.keys_dir, given=settings.lti_private_keys, beside=settings.tool_config.parent
+    )
     app.extensions["key_sets"] = KeySets()
     app.extensions["model"] = model
     app.extensions["replies"] = Replies(

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import click
 from flask import Flask, current_app
@@ -15,7 +16,7 @@ from app.database import database
 from app.llm.embedded.errors import EmbeddedModelError
 from app.llm.embedded.fetch import fetch_model
 from app.llm.embedded.server import run as run_embedded_model
-from app.lti.keys import KeyRing
+from app.lti.keys import KeyRing, PrivateKeyError
 from app.lti.models import RegistrationSource
 from app.lti.platforms import (
     PlatformConfigError,
@@ -64,15 +65,19 @@ def prepare() -> None:
     """Bring the running application's tables, platforms and keys up to date."""
     settings: Settings = current_app.config["SETTINGS"]
     database().upgrade()
-    KeyRing(settings.keys_dir).public_key_set()
     try:
+        _key_ring().check()
         if not settings.tool_config.exists():
             shutil.copy(shipped_tool_config(), settings.tool_config)
             click.echo(f"{settings.tool_config} is a form for the platforms that may launch the tool.")
         with database().transaction() as session:
             sync_tool_config(session, settings.tool_config)
-    except (PlatformConfigError, OSError) as error:
+    except (PlatformConfigError, PrivateKeyError, OSError) as error:
         raise click.ClickException(str(error)) from error
+
+
+def _key_ring() -> KeyRing:
+    return cast(KeyRing, current_app.extensions["key_ring"])
 
 
 @cli.command()
@@ -160,6 +165,30 @@ def _refusals_as_messages() -> Iterator[None]:
     except LaunchRefusedError as error:
         raise click.ClickException(str(error.administrator)) from error
     except PlatformConfigError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@cli.group()
+def keys() -> None:
+    """The tool's own keys."""
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List the key ids that are published; the first one signs."""
+    for key in _key_ring().public_key_set()["keys"]:
+        click.echo(key["kid"])
+
+
+@keys.command("rotate")
+@click.option(
+    "--keep", type=click.IntRange(1), default=2, show_default=True, help="Older keys left published."
+)
+def rotate_keys(keep: int) -> None:
+    """Make a new key, which signs from now on in every worker, and print its id."""
+    try:
+        click.echo(_key_ring().rotate(keep).kid)
+    except PrivateKeyError as error:
         raise click.ClickException(str(error)) from error
 
 

@@ -67,7 +67,23 @@ class Settings(BaseSettings):
         description="Platforms in pylti1p3's format; read at start; a blank form is made where it is missing.",
     )
     keys_dir: Path = Field(
-        default=Path("keys"), description="Folder of the tool's RSA keys, made on first start."
+        default=Path("keys"),
+        description="Folder of the tool's RSA keys (rsa-*.pem, mode 600; the last by name signs), made on first start.",
+    )
+    lti_private_keys: str | None = Field(
+        default=None,
+        repr=False,
+        description="The tool's RSA keys themselves, instead of files in KEYS_DIR: PEM private keys one after "
+        r"another, a JWK or a JWKS, newest first; line ends may be written as \n.",
+    )
+    auto_approve_deployments: bool = Field(
+        default=False,
+        description="true lets a new deployment of a registered client in at its first launch; otherwise it waits for "
+        "`ai-experiences platform approve`.",
+    )
+    allow_private_platforms: bool = Field(
+        default=False,
+        description="true lets platforms on private addresses register themselves by an invitation's link.",
     )
     log_level: LogLevel = Field(default=LogLevel.INFO, description="DEBUG, INFO, WARNING or ERROR.")
     session_idle_minutes: int = Field(

@@ -96,3 +96,28 @@ def test_the_demo_refuses_production(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("demo")
     assert result.exit_code == 1
     assert "this machine only" in result.output
+
+
+def test_keys_are_rotated_and_listed_newest_first() -> None:
+    first = run("keys", "rotate").output
+    second = run("keys", "rotate", "--keep", "1").output
+    assert run("keys", "list").output == second + first
+    third = run("keys", "rotate", "--keep", "1").output
+    assert run("keys", "list").output == third + second
+
+
+def test_a_key_in_the_environment_that_is_none_ends_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LTI_PRIVATE_KEYS", "-----BEGIN PRIVATE KEY-----secret")
+    result = run("db", "upgrade")
+    assert result.exit_code == 1
+    assert "LTI_PRIVATE_KEYS: must hold" in result.output
+    assert "secret" not in result.output
+
+
+def test_a_key_that_others_may_read_stops_the_start(tmp_path: Path) -> None:
+    run("keys", "rotate")
+    (path,) = (tmp_path / "keys").glob("rsa-*.pem")
+    path.chmod(0o644)
+    result = run("db", "upgrade")
+    assert result.exit_code == 1
+    assert "chmod 600 keys/rsa-" in result.output
