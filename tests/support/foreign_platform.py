@@ -7,6 +7,7 @@ specifications ask of a tool and lti1p3platform leaves open, so that a tool that
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,6 +45,7 @@ LINE_ITEM_TYPE = "application/vnd.ims.lis.v2.lineitem+json"
 SCORE_TYPE = "application/vnd.ims.lis.v1.score+json"
 COURSE = Context(id="2", label="BIO101", title="Cells & tissues")
 COURSE_LINK = "1"
+OPAQUE = {"course": COURSE.id}
 MEMBERS_PER_PAGE = 2
 MEMBERS_PATH = f"/mod/lti/services.php/CourseSection/{COURSE.id}/bindings/1/memberships"
 LINE_ITEMS_PATH = f"/mod/lti/services.php/{COURSE.id}/lineitems"
@@ -78,8 +80,7 @@ class ForeignPlatform:
     """The platform's state, and a browser's way from it into the tool."""
 
     def __init__(self, url: str, tool_url: str) -> None:
-        self.url, self.tool_url = url, tool_url
-        self.launch_url, self.token_url = f"{tool_url}/lti/launch", f"{url}/mod/lti/token.php"
+        self.url, self.launch_url, self.token_url = url, f"{tool_url}/lti/launch", f"{url}/mod/lti/token.php"
         key = JWK.generate(kty="RSA", size=2048)
         self.registration = (
             Registration()
@@ -197,7 +198,7 @@ class Config(LTI1P3PlatformConfAbstract):
         required = {
             CLAIM + "version": "1.3.0",
             CLAIM + "deployment_id": "1",
-            DEEP_LINKING + "data": COURSE.__dict__,
+            DEEP_LINKING + "data": OPAQUE,
         }
         if not required.items() <= self._jwt["body"].items():
             raise exceptions.LtiDeepLinkingResponseException(f"{self._jwt['body']} does not hold {required}")
@@ -235,9 +236,7 @@ class Message(LTIAdvantageMessageLaunchAbstract):
             "redirect_uri": self._registration.get_launch_url(),
         }
         if not required.items() <= preflight_response.items():
-            raise exceptions.PreflightRequestValidationException(
-                f"{preflight_response} does not hold {required}"
-            )
+            raise exceptions.PreflightRequestValidationException(preflight_response)
 
     def prepare_launch(self, preflight_response: dict[str, Any]) -> None:
         platform: ForeignPlatform = self._platform_config.platform
@@ -258,7 +257,7 @@ class Message(LTIAdvantageMessageLaunchAbstract):
         self.set_dl(
             f"{platform.url}/mod/lti/contentitem_return.php",
             accept_types={"ltiResourceLink"},
-            extra_data=COURSE.__dict__,
+            extra_data=OPAQUE,
         )
         # Unknown to lti1p3platform: whether line items are taken (Deep Linking 2.0, section 4.4.1).
         self._deep_linking_launch_data[DEEP_LINKING + "deep_linking_settings"]["accept_lineitem"] = True
@@ -287,12 +286,12 @@ class Members(NamesRoleProvisioningService):
 
 
 class Grades(AssignmentsGradesService):
-    allowed_scopes: list[
-        str
-    ] = []  # A view's own: lti1p3platform lets each scope do everything (AGS 2.0, section 3.2).
+    allowed_scopes: Sequence[str] = ()
 
-    def __init__(self, platform: ForeignPlatform) -> None:
+    def __init__(self, platform: ForeignPlatform, scopes: Sequence[str]) -> None:
         self.platform = platform
+        # lti1p3platform lets each scope of the service do everything (AGS 2.0, section 3.2).
+        self.allowed_scopes = [AGS_SCOPE + scope for scope in scopes]
         super().__init__(FlaskRequest(request), Config(platform=platform), platform.line_items_url())
 
     def find_lineitems(self, **query: Any) -> Any:
@@ -349,8 +348,8 @@ def _check_score(score: dict[str, Any]) -> datetime:
         ActivityProgress(score["activityProgress"])
         GradeProgress(score["gradingProgress"])
         moment = datetime.fromisoformat(score["timestamp"])
-        if moment.tzinfo is None or "." not in score["timestamp"]:
-            raise ValueError("timestamp without time zone or fractions of a second")
+        if moment.tzinfo is None:
+            raise ValueError("timestamp without time zone")
         if "scoreGiven" in score and not (score["scoreGiven"] >= 0 and score["scoreMaximum"] > 0):
             raise ValueError("points out of range")
         if MEMBERS[score["userId"]].role != "Learner":
@@ -404,15 +403,14 @@ def _create_app(platform: ForeignPlatform) -> Flask:
         service = Members(adapted, Config(platform=platform), platform.url + MEMBERS_PATH)
         return _answer(service.handle_resp(service.handle_get_members))
 
-    def add_grade_service(method: str, path: str, handler: str, scopes: list[str]) -> None:
+    def add_grade_service(method: str, path: str, handler: str, scopes: Sequence[str]) -> None:
         def view(**ids: str) -> Any:
             # The query is part of the address: a path put behind it leads nowhere (AGS 2.0, section 3.4).
             if request.args.get("type_id") != "1":
                 abort(404)
             if method in {"POST", "PUT"} and request.mimetype not in {LINE_ITEM_TYPE, SCORE_TYPE}:
                 abort(415)
-            service = Grades(platform)
-            service.allowed_scopes = [AGS_SCOPE + scope for scope in scopes]
+            service = Grades(platform, scopes)
             return _answer(service.handle_resp(getattr(service, handler), **ids))
 
         app.add_url_rule(LINE_ITEMS_PATH + path, handler, view, methods=[method])
