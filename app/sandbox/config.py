@@ -1,9 +1,9 @@
-"""Where the sandbox and the tool are, and what the one registers about the other."""
+"""Where the sandbox and the tool are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from app.sandbox.errors import SandboxRefusedError
@@ -27,9 +27,26 @@ CUSTOM_FIELDS: Mapping[str, str] = {
     "canvas_api_domain": "$Canvas.api.domain",
     "canvas_brand_config_url": "$com.instructure.brandConfigJSON.url",
     "context_id_history": "$Context.id.history",
+    "resource_link_history": "$ResourceLink.id.history",
     "message_locale": "$Message.locale",
     "person_timezone": "$Person.address.timezone",
 }
+
+
+class Flavour(StrEnum):
+    """Whose ways the sandbox has; the value is the product family code."""
+
+    CANVAS = "canvas"
+    # The standard alone: no variables, placements or registration rules of Canvas's own.
+    MOODLE = "moodle"
+
+
+class Storage(StrEnum):
+    """How the platform keeps values for the tool (LTI Platform Storage)."""
+
+    OFFERED = "offered"
+    SILENT = "silent"  # offered, and never answers
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +61,8 @@ class SandboxConfig:
     custom_fields: Mapping[str, str] = field(default_factory=lambda: CUSTOM_FIELDS)
     token_seconds: int = 3600
     hint_seconds: int = 300
+    flavour: Flavour = Flavour.CANVAS
+    storage: Storage = Storage.OFFERED
 
     @property
     def issuer(self) -> str:
@@ -76,6 +95,11 @@ class SandboxConfig:
         return f"{self.tool_url}/lti/launch"
 
     @property
+    def deep_link_url(self) -> str:
+        """The tool's target link of deep linking."""
+        return f"{self.tool_url}/lti/deep-link"
+
+    @property
     def tool_key_set_url(self) -> str:
         """Where the tool publishes the keys of its assertions."""
         return f"{self.tool_url}/lti/jwks.json"
@@ -83,28 +107,13 @@ class SandboxConfig:
     @property
     def redirect_uris(self) -> frozenset[str]:
         """The only addresses to which an id token is posted."""
-        return frozenset({self.launch_url, f"{self.tool_url}/lti/deep-link"})
+        return frozenset({self.launch_url, self.deep_link_url})
 
     @property
     def tool_origin(self) -> str:
         """Scheme, host and port of the tool, as browsers compare them."""
         parts = urlsplit(self.tool_url)
         return f"{parts.scheme}://{parts.netloc}"
-
-
-def registration(config: SandboxConfig) -> dict[str, Any]:
-    """The sandbox as the tool registers it: an entry of `tool_config.json`, with its issuer beside."""
-    return {
-        "issuer": config.issuer,
-        "default": True,
-        "client_id": config.client_id,
-        "auth_login_url": config.authorize_url,
-        "auth_token_url": config.token_url,
-        "auth_audience": None,
-        "key_set_url": config.key_set_url,
-        "key_set": None,
-        "deployment_ids": [config.deployment_id],
-    }
 
 
 def refuse_unless_local(config: SandboxConfig) -> None:

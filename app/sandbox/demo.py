@@ -22,9 +22,10 @@ from app.llm.embedded.state import Stage, StateReader
 from app.lti.canvas import CUSTOM_FIELDS
 from app.lti.models import RegistrationSource
 from app.lti.platforms import PlatformEntry, save_platform
-from app.sandbox.config import SandboxConfig, refuse_unless_local, registration
+from app.sandbox.config import SandboxConfig, refuse_unless_local
 from app.sandbox.factory import run
 from app.sandbox.seed import seed_sandbox
+from app.sandbox.tools import registration
 from app.settings import LlmProvider, Settings
 
 START_SECONDS = 30

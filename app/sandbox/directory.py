@@ -1,6 +1,7 @@
 """Who is who, and who is in which course."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from threading import RLock
 
 from app.sandbox.people import (
@@ -15,6 +16,7 @@ from app.sandbox.people import (
 )
 
 FIRST_EXTRA_ID = 10_000
+FIRST_COURSE_ID = 2_000
 
 
 class Directory:
@@ -22,9 +24,12 @@ class Directory:
 
     def __init__(self) -> None:
         self._lock = RLock()
-        self._people = {person.login: person for person in PEOPLE}
+        self._people: dict[str, Person] = {}
+        self._by_id: dict[str, Person] = {}
         self._courses = {course.canvas_id: course for course in COURSES}
         self._enrollments = list(ENROLLMENTS)
+        for person in PEOPLE:
+            self.add_person(person)
 
     @property
     def people(self) -> tuple[Person, ...]:
@@ -35,14 +40,13 @@ class Directory:
     @property
     def courses(self) -> tuple[Course, ...]:
         """Every course."""
-        return tuple(self._courses.values())
+        with self._lock:
+            return tuple(self._courses.values())
 
     def person(self, key: str | int) -> Person | None:
         """Somebody by login, LTI id, older opaque id or Canvas id."""
         with self._lock:
-            if isinstance(key, str) and key in self._people:
-                return self._people[key]
-            return next((person for person in self._people.values() if str(key) in _ids_of(person)), None)
+            return self._people.get(str(key)) or self._by_id.get(str(key))
 
     def course(self, canvas_id: int) -> Course | None:
         """A course by its Canvas id."""
@@ -72,10 +76,34 @@ class Directory:
         """Whether somebody may open a course: its active members and the account's administrators."""
         return person.administrator or bool(self.enrollments_of(person, course))
 
+    def add_person(self, person: Person) -> Person:
+        """Give somebody an account, or the one that they have other fields."""
+        with self._lock:
+            self._people[person.login] = person
+            self._by_id.update(dict.fromkeys(_ids_of(person), person))
+        return person
+
+    def add_course(self, title: str, *, copied_from: Iterable[str] = (), color: str = "plum") -> Course:
+        """Make an empty course; ``copied_from`` are the context ids of its history, the nearest first."""
+        with self._lock:
+            number = FIRST_COURSE_ID + len(self._courses)
+            course = Course(
+                number,
+                f"COURSE-{number}",
+                title,
+                "This term",
+                (),
+                color=color,
+                copied_from=tuple(copied_from),
+            )
+            self._courses[number] = course
+        return course
+
     def enroll(self, person: Person, course: Course, role: CanvasRole) -> None:
         """Add somebody to a course, with an account where they have none yet."""
         with self._lock:
-            self._people.setdefault(person.login, person)
+            if person.login not in self._people:
+                self.add_person(person)
             self._enrollments.append(Enrollment(person.login, course.canvas_id, role))
 
     def add_students(self, course: Course, count: int) -> list[Person]:
@@ -88,9 +116,14 @@ class Directory:
         return students
 
     def end_enrollments(self, person: Person, course: Course) -> None:
-        """Make somebody inactive in a course, as when they drop it."""
+        """Make somebody inactive in a course: the roster still lists them, as such."""
         with self._lock:
-            self._enrollments = list(_without(self._enrollments, person, course))
+            self._enrollments = list(_ended(self._enrollments, person, course))
+
+    def remove_enrollments(self, person: Person, course: Course) -> None:
+        """Take somebody out of a course: the roster no longer lists them."""
+        with self._lock:
+            self._enrollments = [entry for entry in self._enrollments if not _joins(entry, person, course)]
 
 
 def _ids_of(person: Person) -> tuple[str, str, str]:
@@ -101,8 +134,10 @@ def _extra_student(number: int) -> Person:
     return Person(number, f"student.{number}", "Student", f"No. {number}", sis_id=f"X-{number}")
 
 
-def _without(entries: Iterable[Enrollment], person: Person, course: Course) -> Iterable[Enrollment]:
+def _joins(entry: Enrollment, person: Person, course: Course) -> bool:
+    return entry.login == person.login and entry.course_id == course.canvas_id
+
+
+def _ended(entries: Iterable[Enrollment], person: Person, course: Course) -> Iterable[Enrollment]:
     for entry in entries:
-        dropped = entry.login == person.login and entry.course_id == course.canvas_id
-        state = EnrollmentState.INACTIVE if dropped else entry.state
-        yield Enrollment(entry.login, entry.course_id, entry.role, state, entry.observes)
+        yield replace(entry, state=EnrollmentState.INACTIVE) if _joins(entry, person, course) else entry

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from flask import Flask, Response
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
@@ -12,9 +12,10 @@ from app.sandbox.config import SandboxConfig, refuse_unless_local
 from app.sandbox.frames import frames, images
 from app.sandbox.oidc import oidc
 from app.sandbox.pages import PROBLEMS, pages, show_problem
-from app.sandbox.platform import EXTENSION, Sandbox
+from app.sandbox.platform import EXTENSION, Sandbox, sandbox_of
 from app.sandbox.services import services
-from app.sandbox.tokens import FetchJson, fetch_json
+from app.sandbox.signed import FetchJson, fetch_json
+from app.sandbox.traffic import RequestRecord
 
 HOST = "127.0.0.1"
 
@@ -40,12 +41,13 @@ def create_sandbox(config: SandboxConfig, *, fetch: FetchJson = fetch_json) -> F
     for status in PROBLEMS:
         app.register_error_handler(status, _show_http_problem)
     app.add_template_filter(points)
+    app.before_request(_meet_traffic)
     app.after_request(_with_security_headers(config))
     return app
 
 
 def make_sandbox_server(config: SandboxConfig) -> BaseWSGIServer:
-    """A server for the sandbox, bound but not yet serving: one process with threads, state is in memory."""
+    """A server for the sandbox, bound but not yet serving: one process with threads, state is shared."""
     app = create_sandbox(config)
     return make_server(
         HOST, urlsplit(config.url).port or 80, app, threaded=True, request_handler=QuietHandler
@@ -55,6 +57,12 @@ def make_sandbox_server(config: SandboxConfig) -> BaseWSGIServer:
 def run(config: SandboxConfig) -> None:
     """Serve the sandbox on this machine until it is interrupted."""
     make_sandbox_server(config).serve_forever()
+
+
+def _meet_traffic() -> Response | None:
+    record = RequestRecord(request.method, request.path, request.args.to_dict())
+    outage = sandbox_of(current_app).traffic.note(record)
+    return outage.meet() if outage else None
 
 
 def points(value: float) -> str:

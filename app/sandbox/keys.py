@@ -1,6 +1,5 @@
 """The key that signs launches. It outlives restarts, so that a running tool keeps trusting it."""
 
-import os
 from hashlib import sha256
 from pathlib import Path
 from threading import RLock
@@ -9,6 +8,8 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
+
+from app.files import write_private
 
 KEY_FILE = "platform-key.pem"
 KEY_BITS = 2048
@@ -78,14 +79,5 @@ def _create(file: Path) -> rsa.RSAPrivateKey:
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _write_private(file, pem)
+    write_private(file, pem)
     return key
-
-
-def _write_private(file: Path, content: bytes) -> None:
-    fresh = file.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-    fresh.replace(file)

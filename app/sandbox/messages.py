@@ -24,6 +24,7 @@ LINE_ITEM_FIELDS: Mapping[str, str] = {
     "startDateTime": "starts_at",
     "endDateTime": "ends_at",
     SUBMISSION_TYPE: "submission_type",
+    "submissionReview": "submission_review",
 }
 # A line item keeps its place in the course, whatever an update says.
 FIXED_FIELDS = frozenset({"resource_link_id", "submission_type"})
@@ -75,8 +76,9 @@ def _line_item_fields(body: Mapping[str, Any]) -> dict[str, Any]:
         raise ServiceError(422, "label must be a text that is not empty")
     if "score_maximum" in fields:
         fields["score_maximum"] = _positive(fields["score_maximum"])
-    if not isinstance(fields.get("submission_type", {}), dict):
-        raise ServiceError(422, f"{SUBMISSION_TYPE} must be an object")
+    for name in (SUBMISSION_TYPE, "submissionReview"):
+        if not isinstance(body.get(name, {}), dict):
+            raise ServiceError(422, f"{name} must be an object")
     return fields
 
 

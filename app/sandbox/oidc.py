@@ -6,10 +6,10 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 
 from app.sandbox.claims import Launch
-from app.sandbox.config import STORAGE_FRAME, SandboxConfig
+from app.sandbox.config import STORAGE_FRAME, SandboxConfig, Storage
 from app.sandbox.errors import OAuthError
 from app.sandbox.platform import Sandbox, sandbox_of
-from app.sandbox.tokens import SCOPES
+from app.sandbox.scopes import SCOPES
 
 oidc = Blueprint("oidc", __name__)
 
@@ -41,7 +41,7 @@ def authorize() -> tuple[str, int]:
     sandbox = sandbox_of(current_app)
     parameters = request.values.to_dict()
     try:
-        redirect_uri = _checked_client(parameters, sandbox.config)
+        redirect_uri = _checked_client(parameters, sandbox)
     except OAuthError as error:
         return render_template("sandbox/refused.html", error=error), error.status
     try:
@@ -52,28 +52,24 @@ def authorize() -> tuple[str, int]:
     return render_template("sandbox/form_post.html", action=redirect_uri, fields=fields), 200
 
 
-def _checked_client(parameters: Mapping[str, str], config: SandboxConfig) -> str:
+def _checked_client(parameters: Mapping[str, str], sandbox: Sandbox) -> str:
     """Until client and redirect address are known to be right, nothing may be posted anywhere."""
-    if parameters.get("client_id") != config.client_id:
-        raise OAuthError("invalid_client", "The client_id is not registered here.", status=401)
+    try:
+        tool = sandbox.tools.find(parameters.get("client_id", ""))
+    except LookupError as error:
+        raise OAuthError("invalid_client", "The client_id is not registered here.", status=401) from error
     redirect_uri = parameters.get("redirect_uri", "")
-    if redirect_uri not in config.redirect_uris:
+    if redirect_uri not in tool.redirect_uris:
         raise OAuthError("invalid_request", "The redirect_uri is not one of the tool's registered addresses.")
     return redirect_uri
 
 
 def _id_token_fields(parameters: Mapping[str, str], sandbox: Sandbox) -> dict[str, str]:
     _check_parameters(parameters)
-    launch = _launch(parameters, sandbox)
-    claims = sandbox.launch_claims(
-        launch.person,
-        launch.course,
-        nonce=parameters["nonce"],
-        target_link_uri=launch.target_link_uri,
-        document_target=launch.document_target,
-        line_item=launch.line_item,
-    )
-    return {"id_token": sandbox.sign(claims), "lti_storage_target": STORAGE_FRAME}
+    launch, storage = _launch(parameters, sandbox)
+    claims = sandbox.claims_of(launch, nonce=parameters["nonce"])
+    offered = {} if storage is Storage.OFF else {"lti_storage_target": STORAGE_FRAME}
+    return {"id_token": sandbox.sign(claims), **offered}
 
 
 def _check_parameters(parameters: Mapping[str, str]) -> None:
@@ -85,15 +81,17 @@ def _check_parameters(parameters: Mapping[str, str]) -> None:
             raise OAuthError("invalid_request", f"{name} is missing")
 
 
-def _launch(parameters: Mapping[str, str], sandbox: Sandbox) -> Launch:
-    launch = sandbox.read_hint(parameters["lti_message_hint"])
+def _launch(parameters: Mapping[str, str], sandbox: Sandbox) -> tuple[Launch, Storage]:
+    launch, storage = sandbox.read_hint(parameters["lti_message_hint"])
+    if sandbox.tools.find(launch.client_id).client_id != parameters["client_id"]:
+        raise OAuthError("unauthorized_client", "The client_id is another tool's than the one opened.")
     if launch.person.lti11_id != parameters["login_hint"]:
         raise OAuthError(
             "login_required", "The login_hint names somebody else than the one who opened the tool."
         )
     if not sandbox.directory.may_enter(launch.person, launch.course):
         raise OAuthError("access_denied", "The person has no access to this course.")
-    return launch
+    return launch, storage
 
 
 def _metadata(config: SandboxConfig) -> dict[str, Any]:

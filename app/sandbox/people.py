@@ -28,7 +28,10 @@ class EnrollmentState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with an account. ``login`` names them in addresses; everything else follows from it."""
+    """Somebody with an account. ``login`` names them in addresses; everything else follows from it.
+
+    Both names empty is somebody whose name the platform keeps to itself.
+    """
 
     canvas_id: int
     login: str
@@ -49,7 +52,7 @@ class Person:
     @property
     def sortable_name(self) -> str:
         """The name as a gradebook sorts it."""
-        return f"{self.family_name}, {self.given_name}"
+        return ", ".join(part for part in (self.family_name, self.given_name) if part)
 
     @property
     def email(self) -> str | None:
@@ -117,7 +120,16 @@ BIOLOGY = Course(
     copied_from=(_opaque("course:1001"),),
 )
 HISTORY = Course(1102, "HIS-205", "Cities of the Ancient World", "Fall term", (4201,), color="plum")
-COURSES = (BIOLOGY, HISTORY)
+BIOLOGY_COPY = Course(
+    1103,
+    "BIO-101-S",
+    "Biology 101 (spring copy)",
+    "Spring term",
+    (4301,),
+    color="moss",
+    copied_from=(BIOLOGY.context_id, *BIOLOGY.copied_from),
+)
+COURSES = (BIOLOGY, HISTORY, BIOLOGY_COPY)
 
 PEOPLE = (
     Person(201, "miriam.okafor", "Miriam", "Okafor", sis_id="E-2001"),
@@ -137,6 +149,7 @@ PEOPLE = (
     Person(401, "grace.diallo", "Grace", "Diallo"),
     Person(901, "test.student.1101", "Test", "Student", has_email=False),
     Person(902, "test.student.1102", "Test", "Student", has_email=False),
+    Person(903, "test.student.1103", "Test", "Student", has_email=False),
     Person(101, "ingrid.bauer", "Ingrid", "Bauer", sis_id="E-1001", administrator=True),
 )
 
@@ -162,4 +175,8 @@ ENROLLMENTS = (
     Enrollment("fatima.alzahra", 1102, CanvasRole.STUDENT),
     Enrollment("noah.williams", 1102, CanvasRole.STUDENT),
     Enrollment("test.student.1102", 1102, CanvasRole.STUDENT_VIEW),
+    Enrollment("miriam.okafor", 1103, CanvasRole.TEACHER),
+    Enrollment("kenji.watanabe", 1103, CanvasRole.STUDENT),
+    Enrollment("noah.williams", 1103, CanvasRole.STUDENT),
+    Enrollment("test.student.1103", 1103, CanvasRole.STUDENT_VIEW),
 )

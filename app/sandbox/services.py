@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
-from flask import Blueprint, Response, current_app, json, request
+from flask import Blueprint, Response, current_app, g, json, request
 
-from app.sandbox import tokens
-from app.sandbox.claims import LTI, course_url, custom_claim, picture_url
+from app.sandbox import scopes
+from app.sandbox.claims import LTI, Launch, course_url, custom_claim, named, picture_url
 from app.sandbox.errors import OAuthError, ServiceError
 from app.sandbox.gradebook import SUBMISSION_TYPE, LineItem, Result
+from app.sandbox.links import ResourceLink
 from app.sandbox.messages import read_changed_line_item, read_new_line_item, read_score
 from app.sandbox.paging import page_of
 from app.sandbox.people import Course, Enrollment, EnrollmentState, Person
 from app.sandbox.platform import Sandbox, sandbox_of
 from app.sandbox.roles import MEMBERSHIP, membership_roles
+from app.sandbox.tokens import AccessToken, check_bearer, grant
 
 services = Blueprint("services", __name__)
 
@@ -34,9 +36,6 @@ Member = tuple[Person, list[Enrollment]]
 def _before_service() -> None:
     if not request.headers.get("User-Agent"):
         raise ServiceError(403, "Requests must have a User-Agent header")
-    outage = sandbox_of(current_app).take_outage(request.path)
-    if outage is not None:
-        raise ServiceError(outage.status, "The service is out of order for a moment", headers=outage.headers)
 
 
 @services.errorhandler(ServiceError)
@@ -53,14 +52,14 @@ def _oauth_error(error: OAuthError) -> Response:
     return _uncached(_json(body, "application/json", error.status))
 
 
-def needs(*scopes: str) -> Callable[[Callable[Arguments, Answer]], Callable[Arguments, Answer]]:
+def needs(*accepted: str) -> Callable[[Callable[Arguments, Answer]], Callable[Arguments, Answer]]:
     """Let only those in whose token holds one of the scopes."""
 
     def decorate(view: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
         @wraps(view)
         def guarded(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
             header = request.headers.get("Authorization", "")
-            tokens.check_bearer(header, scopes, sandbox_of(current_app).tokens)
+            g.token = check_bearer(header, accepted, sandbox_of(current_app).tokens)
             return view(*args, **kwargs)
 
         return guarded
@@ -72,8 +71,12 @@ def needs(*scopes: str) -> Callable[[Callable[Arguments, Answer]], Callable[Argu
 def token() -> Response:
     """Exchange the tool's signed assertion for an access token."""
     sandbox = sandbox_of(current_app)
-    granted = tokens.grant(
-        request.form.to_dict(), config=sandbox.config, store=sandbox.tokens, fetch=sandbox.fetch
+    granted = grant(
+        request.form.to_dict(),
+        config=sandbox.config,
+        tools=sandbox.tools,
+        store=sandbox.tokens,
+        fetch=sandbox.fetch,
     )
     body = {
         "access_token": granted.value,
@@ -85,24 +88,23 @@ def token() -> Response:
 
 
 @services.get("/api/lti/courses/<int:course_id>/names_and_roles")
-@needs(tokens.NRPS)
+@needs(scopes.NRPS)
 def roster(course_id: int) -> Response:
     """The members of a course, fifty to a page."""
     sandbox, course = _place(course_id)
-    rlid = request.args.get("rlid")
-    _check_resource_link(rlid, sandbox, course)
+    opened = _opened(request.args.get("rlid"), sandbox, course)
     members = _with_role(_members(sandbox, course), request.args.get("role"))
     page, links = _page(members)
     body = {
         "id": sandbox.config.url + request.full_path.rstrip("?"),
         "context": {"id": course.context_id, "label": course.code, "title": course.title},
-        "members": [_member(member, sandbox, course, with_message=rlid is not None) for member in page],
+        "members": [_member(member, opened, sandbox) for member in page],
     }
     return _json(body, MEMBERS_TYPE, links=links)
 
 
 @services.get("/api/lti/courses/<int:course_id>/line_items")
-@needs(tokens.LINE_ITEM, tokens.LINE_ITEM_READONLY)
+@needs(scopes.LINE_ITEM, scopes.LINE_ITEM_READONLY)
 def line_items(course_id: int) -> Response:
     """The columns of the gradebook, filtered by what the tool calls them."""
     sandbox, course = _place(course_id)
@@ -114,66 +116,65 @@ def line_items(course_id: int) -> Response:
     found = [
         item
         for item in sandbox.gradebook.line_items(course)
-        if all(getattr(item, name) == value for name, value in filters.items())
+        if item.client_id in {None, _token().client_id}
+        and all(getattr(item, name) == value for name, value in filters.items())
     ]
     page, links = _page(found)
     return _json([_line_item(item, sandbox, course) for item in page], LINE_ITEMS_TYPE, links=links)
 
 
 @services.post("/api/lti/courses/<int:course_id>/line_items")
-@needs(tokens.LINE_ITEM)
+@needs(scopes.LINE_ITEM)
 def add_line_item(course_id: int) -> Response:
     """Make a column."""
     sandbox, course = _place(course_id)
-    item = sandbox.gradebook.add_line_item(course, read_new_line_item(_body(LINE_ITEM_TYPE)))
+    fields = {**read_new_line_item(_body(LINE_ITEM_TYPE)), "client_id": _token().client_id}
+    item = sandbox.gradebook.add_line_item(course, fields)
     return _json(_line_item(item, sandbox, course), LINE_ITEM_TYPE, 201)
 
 
 @services.get("/api/lti/courses/<int:course_id>/line_items/<int:item_id>")
-@needs(tokens.LINE_ITEM, tokens.LINE_ITEM_READONLY)
+@needs(scopes.LINE_ITEM, scopes.LINE_ITEM_READONLY)
 def line_item(course_id: int, item_id: int) -> Response:
     """One column."""
-    sandbox, course = _place(course_id)
-    item = sandbox.gradebook.line_item(course, item_id)
+    sandbox, course, item = _place_of_item(course_id, item_id)
     return _json(_line_item(item, sandbox, course), LINE_ITEM_TYPE)
 
 
 @services.put("/api/lti/courses/<int:course_id>/line_items/<int:item_id>")
-@needs(tokens.LINE_ITEM)
+@needs(scopes.LINE_ITEM)
 def change_line_item(course_id: int, item_id: int) -> Response:
     """Change a column."""
-    sandbox, course = _place(course_id)
+    sandbox, course, _ = _place_of_item(course_id, item_id)
     fields = read_changed_line_item(_body(LINE_ITEM_TYPE))
     item = sandbox.gradebook.change_line_item(course, item_id, fields)
     return _json(_line_item(item, sandbox, course), LINE_ITEM_TYPE)
 
 
 @services.delete("/api/lti/courses/<int:course_id>/line_items/<int:item_id>")
-@needs(tokens.LINE_ITEM)
+@needs(scopes.LINE_ITEM)
 def remove_line_item(course_id: int, item_id: int) -> Response:
     """Drop a column with its results."""
-    sandbox, course = _place(course_id)
+    sandbox, course, _ = _place_of_item(course_id, item_id)
     sandbox.gradebook.remove_line_item(course, item_id)
     return Response(status=204)
 
 
 @services.post("/api/lti/courses/<int:course_id>/line_items/<int:item_id>/scores")
-@needs(tokens.SCORE)
+@needs(scopes.SCORE)
 def add_score(course_id: int, item_id: int) -> Response:
     """Take in somebody's score."""
-    sandbox, course = _place(course_id)
-    item = sandbox.gradebook.line_item(course, item_id)
+    sandbox, course, item = _place_of_item(course_id, item_id)
     score = read_score(_body(SCORE_TYPE), item=item, course=course, directory=sandbox.directory)
     result = sandbox.gradebook.record(item, score)
     return _json({"resultUrl": _result_url(result, sandbox, course)}, SCORE_TYPE)
 
 
 @services.get("/api/lti/courses/<int:course_id>/line_items/<int:item_id>/results")
-@needs(tokens.RESULT_READONLY)
+@needs(scopes.RESULT_READONLY)
 def results(course_id: int, item_id: int) -> Response:
     """The results of a column, of everybody or of one person."""
-    sandbox, course = _place(course_id)
-    item = sandbox.gradebook.line_item(course, item_id)
+    sandbox, course, item = _place_of_item(course_id, item_id)
     found = sandbox.gradebook.results(item)
     if "user_id" in request.args:
         person = sandbox.directory.person(request.args["user_id"])
@@ -183,11 +184,10 @@ def results(course_id: int, item_id: int) -> Response:
 
 
 @services.get("/api/lti/courses/<int:course_id>/line_items/<int:item_id>/results/<int:result_id>")
-@needs(tokens.RESULT_READONLY)
+@needs(scopes.RESULT_READONLY)
 def one_result(course_id: int, item_id: int, result_id: int) -> Response:
     """One result."""
-    sandbox, course = _place(course_id)
-    item = sandbox.gradebook.line_item(course, item_id)
+    sandbox, course, item = _place_of_item(course_id, item_id)
     found = next((result for result in sandbox.gradebook.results(item) if result.id == result_id), None)
     if found is None:
         raise ServiceError(404, "The specified resource does not exist.")
@@ -200,6 +200,18 @@ def _place(course_id: int) -> tuple[Sandbox, Course]:
     if course is None:
         raise ServiceError(404, "The specified resource does not exist.")
     return sandbox, course
+
+
+def _place_of_item(course_id: int, item_id: int) -> tuple[Sandbox, Course, LineItem]:
+    sandbox, course = _place(course_id)
+    item = sandbox.gradebook.line_item(course, item_id)
+    if item.client_id not in {None, _token().client_id}:
+        raise ServiceError(404, "The specified resource does not exist.")
+    return sandbox, course, item
+
+
+def _token() -> AccessToken:
+    return cast(AccessToken, g.token)
 
 
 def _members(sandbox: Sandbox, course: Course) -> list[Member]:
@@ -216,39 +228,43 @@ def _with_role(members: list[Member], role: str | None) -> list[Member]:
     return [member for member in members if wanted in membership_roles(member[1])]
 
 
-def _check_resource_link(rlid: str | None, sandbox: Sandbox, course: Course) -> None:
-    known = {course.context_id} | {item.resource_link_id for item in sandbox.gradebook.line_items(course)}
-    if rlid is not None and rlid not in known:
+def _opened(rlid: str | None, sandbox: Sandbox, course: Course) -> Callable[[Person], Launch] | None:
+    """How members open the resource link that the roster is asked for; None where it is not asked for one."""
+    if rlid is None:
+        return None
+    link: ResourceLink | None = sandbox.links.find(course, rlid)
+    if link is None and rlid != course.context_id:
         raise ServiceError(400, "Invalid 'rlid' parameter")
+    client_id = _token().client_id
+    return lambda person: sandbox.launch(person, course, resource_link=link, client_id=client_id)
 
 
-def _member(member: Member, sandbox: Sandbox, course: Course, *, with_message: bool) -> dict[str, Any]:
+def _member(member: Member, opened: Callable[[Person], Launch] | None, sandbox: Sandbox) -> dict[str, Any]:
     person, enrollments = member
     active = any(entry.state is EnrollmentState.ACTIVE for entry in enrollments)
     fields: dict[str, Any] = {
         "status": "Active" if active else "Inactive",
-        "name": person.name,
+        **named(person),
         "picture": picture_url(sandbox.config, person),
-        "given_name": person.given_name,
-        "family_name": person.family_name,
         "user_id": person.sub,
         "lti11_legacy_user_id": person.lti11_id,
         "roles": membership_roles(enrollments),
     }
-    optional = {"email": person.email, "lis_person_sourcedid": person.sis_id}
-    fields.update({name: value for name, value in optional.items() if value})
-    if with_message:
-        fields["message"] = [_member_message(person, sandbox, course)]
+    if person.sis_id:
+        fields["lis_person_sourcedid"] = person.sis_id
+    if opened is not None:
+        fields["message"] = [_member_message(opened(person), sandbox)]
     return fields
 
 
-def _member_message(person: Person, sandbox: Sandbox, course: Course) -> dict[str, Any]:
+def _member_message(launch: Launch, sandbox: Sandbox) -> dict[str, Any]:
+    tool = sandbox.tools.find(launch.client_id)
     return {
-        f"{LTI}/message_type": "LtiResourceLinkRequest",
-        "locale": person.locale,
-        f"{LTI}/custom": custom_claim(person, course, sandbox.config, sandbox.directory),
-        "https://www.instructure.com/canvas_user_id": person.canvas_id,
-        "https://www.instructure.com/canvas_user_login_id": person.login,
+        f"{LTI}/message_type": launch.message_type.value,
+        "locale": launch.person.locale,
+        f"{LTI}/custom": custom_claim(launch, tool, sandbox.config, sandbox.directory),
+        "https://www.instructure.com/canvas_user_id": launch.person.canvas_id,
+        "https://www.instructure.com/canvas_user_login_id": launch.person.login,
     }
 
 
@@ -260,6 +276,7 @@ def _line_item(item: LineItem, sandbox: Sandbox, course: Course) -> dict[str, An
         "startDateTime": item.starts_at,
         "endDateTime": item.ends_at,
         SUBMISSION_TYPE: item.submission_type,
+        "submissionReview": item.submission_review,
     }
     return {
         "id": _line_item_url(item.id, sandbox, course),
@@ -292,7 +309,8 @@ PageItem = TypeVar("PageItem")
 
 
 def _page(items: Sequence[PageItem]) -> tuple[Sequence[PageItem], str]:
-    url = sandbox_of(current_app).config.url + request.path
+    sandbox = sandbox_of(current_app)
+    url = (sandbox.links_to or sandbox.config.url) + request.path
     return page_of(items, url=url, query=list(request.args.items(multi=True)))
 
 

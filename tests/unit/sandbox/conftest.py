@@ -1,5 +1,6 @@
 """A sandbox whose tool is nothing but a key."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,9 @@ from flask.testing import FlaskClient
 
 from app.sandbox import Sandbox, SandboxConfig, create_sandbox
 from app.sandbox.claims import Launch
-from app.sandbox.keys import public_jwk
-from app.sandbox.tokens import ASSERTION_TYPE, SCOPES
+from app.sandbox.keys import KEY_FILE, SigningKeys, public_jwk
+from app.sandbox.scopes import SCOPES
+from app.sandbox.tokens import ASSERTION_TYPE
 
 Authorize = Callable[..., Any]
 
@@ -51,8 +53,18 @@ def tool() -> ToolDouble:
 
 
 @pytest.fixture(scope="session")
-def state_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("sandbox")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A platform's key, made once."""
+    folder = tmp_path_factory.mktemp("key")
+    SigningKeys(folder)
+    return folder / KEY_FILE
+
+
+@pytest.fixture
+def state_dir(key_file: Path, tmp_path: Path) -> Path:
+    """A state folder of the test's own."""
+    shutil.copy(key_file, tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
@@ -78,7 +90,9 @@ def client(app: Flask) -> FlaskClient:
 @pytest.fixture
 def bearer(sandbox: Sandbox) -> Callable[..., dict[str, str]]:
     def make(*scopes: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {sandbox.tokens.issue(scopes or SCOPES).value}"}
+        return {
+            "Authorization": f"Bearer {sandbox.tokens.issue(scopes or SCOPES, sandbox.config.client_id).value}"
+        }
 
     return make
 

@@ -49,9 +49,13 @@ def minimal_tool(platform_url):
 
 
 @pytest.fixture(scope="module")
-def places(state_dir):
+def places(tmp_path_factory):
     sandbox_url, tool_port = f"http://127.0.0.1:{free_port()}", free_port()
-    config = SandboxConfig(url=sandbox_url, tool_url=f"http://localhost:{tool_port}", state_dir=state_dir)
+    config = SandboxConfig(
+        url=sandbox_url,
+        tool_url=f"http://localhost:{tool_port}",
+        state_dir=tmp_path_factory.mktemp("sandbox"),
+    )
     tool = make_server(
         "127.0.0.1", tool_port, minimal_tool(sandbox_url), threaded=True, request_handler=QuietHandler
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from app.sandbox.gradebook import SUBMISSION, SUBMISSION_TYPE
-from app.sandbox.tokens import LINE_ITEM, LINE_ITEM_READONLY, RESULT_READONLY, SCORE
+from app.sandbox.scopes import LINE_ITEM, LINE_ITEM_READONLY, RESULT_READONLY, SCORE
 
 ITEMS = "/api/lti/courses/1101/line_items"
 ITEM_TYPE = "application/vnd.ims.lis.v2.lineitem+json"

@@ -46,7 +46,7 @@ def test_page_renders_with_the_person_switcher_and_nothing_inline(client, path):
     assert "not Canvas" in page.select_one(".sandbox-bar").get_text()
     chosen = page.select_one("[data-testid=person-select] option[selected]")
     assert chosen["value"] == "amara.diallo"
-    assert len(page.select("[data-testid=course-select] option")) == 2
+    assert len(page.select("[data-testid=course-select] option")) == 3
     assert not page.select("style, [style], [onclick], script:not([src])")
     assert len(page.select("h1")) == 1
 
