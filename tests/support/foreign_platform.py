@@ -398,8 +398,8 @@ def _create_app(platform: ForeignPlatform) -> Flask:
         if not request.accept_mimetypes[MEMBERS_TYPE]:
             abort(406)
         adapted = FlaskRequest(request)
-        # lti1p3platform pages only where the tool sets a limit; platforms have limits of their own.
-        adapted.get_data.setdefault("limit", MEMBERS_PER_PAGE)
+        # lti1p3platform pages as the tool asks; a platform may send fewer (NRPS 2.0, section 2.4.1).
+        adapted.get_data["limit"] = MEMBERS_PER_PAGE
         service = Members(adapted, Config(platform=platform), platform.url + MEMBERS_PATH)
         return _answer(service.handle_resp(service.handle_get_members))
 
