@@ -138,15 +138,21 @@ def roll_back_request_session() -> None:
         session.rollback()
 
 
+def insert_into(session: Session, model: type[SQLModel]) -> Any:  # noqa: ANN401 - one of two that share no base
+    """Begin an INSERT that knows ON CONFLICT, which each database has of its own."""
+    return _INSERTS[session.get_bind().dialect.name](model)
+
+
 def upsert(session: Session, model: type[_Row], key: dict[str, Any], values: dict[str, Any]) -> _Row:
     """Write `values` into the row that `key` (a unique constraint's columns) names, made where it is missing.
 
     Safe when two workers meet the same key at once.
     """
     fresh = model(**key, **values).model_dump(exclude={"id"})
-    insert = _INSERTS[session.get_bind().dialect.name]
     statement = (
-        insert(model).values(fresh).on_conflict_do_update(index_elements=list(key), set_=values or key)
+        insert_into(session, model)
+        .values(fresh)
+        .on_conflict_do_update(index_elements=list(key), set_=values or key)
     )
     rows = session.scalars(statement.returning(model), execution_options={"populate_existing": True})
     row: _Row = rows.one()

@@ -3,7 +3,7 @@
 Tokens follow the 1EdTech Security Framework 1.1, section 4.1 (a signed assertion for an access token); the roster
 (NRPS 2.0) and grades (AGS 2.0) build on this. `app.lti.owed` is the thread that talks to platforms:
 
-    services = PlatformServices(key_ring, http)
+    services = PlatformServices(key_ring, production=True)
     answer = services.request(platform, [SCORE_SCOPE], "POST", url, json=score, content_type=SCORE_TYPE)
     for page in services.pages(platform, [ROSTER_SCOPE], url, accept=MEMBERS_TYPE): ...
 
@@ -28,10 +28,13 @@ from urllib3.util.retry import Retry
 
 from app.lti.keys import KeyRing, PrivateKeyError, SigningKey
 from app.lti.models import Platform
+from app.lti.outbound import ForbiddenAddressError, OutboundSession, TooLargeError
 from app.lti.platforms import to_registration
 from app.text import clean_line
 
 logger = logging.getLogger(__name__)
+TOTAL_SECONDS = 15.0
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
 EXPIRY_MARGIN_SECONDS = 60
 BUSY_SECONDS = 60  # where a platform does not say for how long
 MAX_BUSY_SECONDS = 3600
@@ -103,8 +106,11 @@ _TokenKey = tuple[int, tuple[str, ...]]
 class PlatformServices:
     """The services of all platforms, for one process. Access tokens stay in memory, by platform and scopes."""
 
-    def __init__(self, key_ring: KeyRing, http: requests.Session) -> None:
-        self._key_ring, self._http = key_ring, http
+    def __init__(self, key_ring: KeyRing, *, production: bool) -> None:
+        self._key_ring = key_ring
+        self._http = OutboundSession(
+            production=production, total_seconds=TOTAL_SECONDS, max_bytes=MAX_ANSWER_BYTES
+        )
         self._tokens: dict[_TokenKey, _AccessToken] = {}
         self._lock = threading.Lock()
 
@@ -246,6 +252,10 @@ def _raise_for_status(response: requests.Response) -> None:
 
 
 def _unreachable(error: requests.RequestException) -> ServiceError:
+    if isinstance(error, ForbiddenAddressError):
+        return ServiceRefusedError(N_("The service's address does not begin with https://."))
+    if isinstance(error, TooLargeError):
+        return ServiceRefusedError(N_("The platform's answer is too long."))
     if isinstance(error, requests.Timeout):
         return ServiceUnavailableError(N_("The platform took too long to answer."))
     return ServiceUnavailableError(N_("The platform could not be reached."))
