@@ -27,7 +27,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.llm.selection import build_adapter
     from app.lti.key_sets import KeySets
     from app.lti.keys import KeyRing
-    from app.lti.sessions import LaunchCookie
+    from app.lti.opening import blueprint as opening
+    from app.lti.owed import Owed
+    from app.lti.roster import Rosters
+    from app.lti.services import PlatformServices
+    from app.lti.sessions import LaunchSessions
     from app.lti.views import blueprint as lti
     from app.paths import PACKAGE, templates_dir
     from app.review.views import blueprint as review
@@ -37,7 +41,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     app = Flask(__name__, template_folder=str(templates_dir()), static_folder=str(PACKAGE / "static"))
     web.configure(app, settings)
-    app.session_interface = LaunchCookie()
+    app.session_interface = LaunchSessions()
     database = Database(settings.database_url)
     database.init_app(app)
     Bootstrap5(app)
@@ -53,7 +57,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["replies"] = Replies(
         database, model, max_tokens=settings.llm_max_tokens, turn_seconds=settings.llm_turn_timeout
     )
-    for blueprint in (lti, experiences, conversations, review):
+    owed = Owed()
+    services = PlatformServices(app.extensions["key_ring"], production=settings.production)
+    app.extensions["rosters"] = rosters = Rosters(database, services, owed.wake)
+    owed.add(rosters.work)
+    owed.init_app(app)
+    for blueprint in (lti, opening, experiences, conversations, review):
         app.register_blueprint(blueprint)
     web.serve_static_files(app)
     return app

@@ -14,6 +14,7 @@ class Right(StrEnum):
     TRY_EXPERIENCES = "try experiences as a student would"
     CONVERSE = "hold conversations"
     READ_TRANSCRIPTS = "read students' conversations"
+    ADMINISTER_PLATFORM = "see how the platform is set up, and approve its deployments"
 
 
 _TEACHING = frozenset({Right.WRITE_EXPERIENCES, Right.TRY_EXPERIENCES, Right.READ_TRANSCRIPTS})
@@ -30,17 +31,19 @@ RIGHTS: dict[Role, frozenset[Right]] = {
 class Identity:
     """A person in a course, as a launch or a token vouches for them.
 
-    ``is_test`` marks Canvas's student view, whose work stays out of every class figure.
+    ``is_test`` marks Canvas's student view, whose work stays out of every class figure. ``is_administrator`` marks
+    those who administer the platform, whatever they are in the course.
     """
 
     user: User
     course: Course
     role: Role
     is_test: bool = False
+    is_administrator: bool = False
 
     def may(self, right: Right) -> bool:
-        """Tell whether the role has the right."""
-        return right in RIGHTS[self.role]
+        """Tell whether the person has the right: by the role, or as the platform's administrator."""
+        return right in RIGHTS[self.role] or (self.is_administrator and right is Right.ADMINISTER_PLATFORM)
 
     def require(self, right: Right) -> None:
         """Raise `ForbiddenError` unless the role has the right."""

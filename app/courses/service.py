@@ -1,10 +1,12 @@
 """People and courses, written down as launches tell of them."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlmodel import Session
+from sqlalchemy import and_, func
+from sqlmodel import Session, col, select
 
-from app.courses.models import Course, Enrollment, Role, User
+from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
 from app.database import upsert, utc_now
 
 
@@ -17,42 +19,93 @@ class Visit:
     role: Role
     is_teaching_assistant: bool = False
     is_test: bool = False
+    is_administrator: bool = False
     name: str | None = None
     avatar_url: str | None = None
     canvas_user_id: str | None = None
     canvas_course_id: str | None = None
     course_title: str | None = None
     course_label: str | None = None
+    course_history: tuple[str, ...] = ()
 
 
-def record_visit(session: Session, platform_id: int, visit: Visit) -> Enrollment:
-    """Write down person, course and enrollment. The role is the visit's; what it leaves blank stays as it was."""
-    course = upsert(
-        session,
-        Course,
-        key={"platform_id": platform_id, "context_id": visit.context_id},
-        values=_known(
-            canvas_course_id=visit.canvas_course_id, title=visit.course_title, label=visit.course_label
-        ),
+def record_visit(session: Session, platform_id: int, deployment_id: int, visit: Visit) -> Enrollment:
+    """Write down person, course and enrollment. The role is the visit's; what it leaves blank stays as it was.
+
+    ``deployment_id`` is the one that the course belongs to. One query for somebody who has been here before.
+    """
+    course, user, enrollment = _find(session, platform_id, deployment_id, visit)
+    course_fields, user_fields, place = _course_fields(visit), _user_fields(visit), _enrollment_fields(visit)
+    if course is None:
+        course = upsert(
+            session,
+            Course,
+            key={"deployment_id": deployment_id, "context_id": visit.context_id},
+            values={"platform_id": platform_id, **course_fields},
+        )
+    if user is None:
+        user = upsert(session, User, key={"platform_id": platform_id, "sub": visit.sub}, values=user_fields)
+    if enrollment is None:
+        enrollment = upsert(
+            session,
+            Enrollment,
+            key={"course_id": course.id, "user_id": user.merged_into_id or user.id},
+            values=place,
+        )
+    course.sqlmodel_update(course_fields)
+    user.sqlmodel_update(user_fields)
+    enrollment.sqlmodel_update(place)
+    return enrollment
+
+
+def _find(
+    session: Session, platform_id: int, deployment_id: int, visit: Visit
+) -> tuple[Course | None, User | None, Enrollment | None]:
+    row = session.exec(
+        select(User, Course, Enrollment)
+        .select_from(User)
+        .outerjoin(
+            Course,
+            and_(col(Course.deployment_id) == deployment_id, col(Course.context_id) == visit.context_id),
+        )
+        .outerjoin(
+            Enrollment,
+            and_(
+                col(Enrollment.course_id) == Course.id,
+                col(Enrollment.user_id) == func.coalesce(User.merged_into_id, User.id),
+            ),
+        )
+        .where(User.platform_id == platform_id, User.sub == visit.sub)
+    ).first()
+    if row is None:
+        return None, None, None
+    user, course, enrollment = row
+    return course, user, enrollment
+
+
+def _course_fields(visit: Visit) -> dict[str, Any]:
+    return _known(
+        canvas_course_id=visit.canvas_course_id,
+        title=visit.course_title,
+        label=visit.course_label,
+        history=list(visit.course_history) or None,
     )
-    user = upsert(
-        session,
-        User,
-        key={"platform_id": platform_id, "sub": visit.sub},
-        values=_known(canvas_user_id=visit.canvas_user_id, name=visit.name, avatar_url=visit.avatar_url),
-    )
-    return upsert(
-        session,
-        Enrollment,
-        key={"course_id": course.id, "user_id": user.id},
-        values={
-            "role": visit.role,
-            "is_teaching_assistant": visit.is_teaching_assistant,
-            "is_test": visit.is_test,
-            "last_launch_at": utc_now(),
-        },
-    )
 
 
-def _known(**values: str | None) -> dict[str, str | None]:
+def _user_fields(visit: Visit) -> dict[str, Any]:
+    return _known(canvas_user_id=visit.canvas_user_id, name=visit.name, avatar_url=visit.avatar_url)
+
+
+def _enrollment_fields(visit: Visit) -> dict[str, Any]:
+    return {
+        "role": visit.role,
+        "is_teaching_assistant": visit.is_teaching_assistant,
+        "is_test": visit.is_test,
+        "is_administrator": visit.is_administrator,
+        "workflow_state": EnrollmentState.ACTIVE,
+        "last_launch_at": utc_now(),
+    }
+
+
+def _known(**values: object) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}

@@ -45,6 +45,7 @@ class Experience(SQLModel, table=True):
     script: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_by_id: int | None = Field(default=None, foreign_key="users.id")
+    copied_from_id: int | None = Field(default=None, foreign_key="experiences.id", index=True)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 

@@ -1,48 +1,86 @@
-"""What Canvas alone wants: the developer key's JSON, as an administrator pastes its address into Canvas."""
+"""What Canvas alone wants and says: the developer key's JSON, its custom variables, its extensions of the standard."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-# Canvas puts the values in at launch; one that it cannot resolve arrives as it stands here.
+from app.lti import tool
+from app.text import clean_line
+
+PRODUCT = "canvas"  # LTI's product_family_code
 CUSTOM_FIELDS = {
+    **tool.CUSTOM_FIELDS,
     "canvas_course_id": "$Canvas.course.id",
     "canvas_user_id": "$Canvas.user.id",
 }
+DEEP_LINKING_PLACEMENTS = (
+    "assignment_selection",
+    "link_selection",
+    "module_index_menu_modal",
+    "editor_button",
+)
+MAX_CANVAS_ID = 64
 
 
-def developer_key(app_url: str, title: str, description: str) -> dict[str, Any]:
+def developer_key(app_url: str) -> dict[str, Any]:
     """Return the LTI 1.3 configuration that Canvas's “Enter URL” method reads."""
-    target = f"{app_url}/lti/launch"
-    icon = f"{app_url}/static/images/icon.svg"
     return {
-        "title": title,
-        "description": description,
-        "oidc_initiation_url": f"{app_url}/lti/login",
-        "target_link_uri": target,
-        "public_jwk_url": f"{app_url}/lti/jwks.json",
-        "scopes": [],
+        "title": tool.TITLE,
+        "description": tool.DESCRIPTION,
+        "oidc_initiation_url": app_url + tool.LOGIN_PATH,
+        "target_link_uri": app_url + tool.LAUNCH_PATH,
+        "public_jwk_url": app_url + tool.KEY_SET_PATH,
+        "scopes": list(tool.SCOPES),
         "custom_fields": CUSTOM_FIELDS,
         "extensions": [
             {
                 "platform": "canvas.instructure.com",
                 "domain": urlsplit(app_url).netloc,
-                "tool_id": "ai-experiences",
+                "tool_id": tool.TOOL_ID,
                 "privacy_level": "public",
                 "settings": {
-                    "text": title,
-                    "icon_url": icon,
-                    "placements": [
-                        {
-                            "placement": "course_navigation",
-                            "message_type": "LtiResourceLinkRequest",
-                            "text": title,
-                            "target_link_uri": target,
-                            "enabled": True,
-                            "default": "enabled",
-                            "visibility": "public",
-                        }
-                    ],
+                    "text": tool.TITLE,
+                    "icon_url": app_url + tool.ICON_PATH,
+                    "placements": placements(app_url),
                 },
             }
         ],
     }
+
+
+def placements(app_url: str) -> list[dict[str, Any]]:
+    """Return where the tool appears in Canvas: in the course navigation, and wherever a teacher picks a tool."""
+    icon = app_url + tool.ICON_PATH
+    return [
+        {
+            "placement": "course_navigation",
+            "message_type": "LtiResourceLinkRequest",
+            "text": tool.TITLE,
+            "target_link_uri": app_url + tool.LAUNCH_PATH,
+            "enabled": True,
+            "default": "enabled",
+            "visibility": "public",
+        },
+        *(
+            {
+                "placement": placement,
+                "message_type": "LtiDeepLinkingRequest",
+                "text": tool.TITLE,
+                "target_link_uri": app_url + tool.DEEP_LINK_PATH,
+                "icon_url": icon,
+                "enabled": True,
+                "selection_width": 800,
+                "selection_height": 600,
+            }
+            for placement in DEEP_LINKING_PLACEMENTS
+        ),
+    ]
+
+
+def canvas_id(custom: Mapping[str, Any], name: str) -> str | None:
+    """Return a Canvas id among the custom variables as text; Canvas sends numbers as text or not."""
+    value = custom.get(name)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = clean_line(str(value), MAX_CANVAS_ID)
+    return None if text is None or text.startswith("$") else text

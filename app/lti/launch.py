@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import jwt
@@ -12,18 +13,17 @@ from sqlmodel import Session
 
 from app.courses.service import record_visit
 from app.database import Database
-from app.lti.claims import CLAIM, parse_claims
+from app.lti.claims import CLAIM, LaunchClaims, parse_claims
 from app.lti.key_sets import KeySetError, KeySets
 from app.lti.login import take_login
-from app.lti.models import Deployment, Launch, Login, Platform, RegistrationState
-from app.lti.platforms import find_deployment, to_registration
+from app.lti.models import MAX_ID, Deployment, Launch, Login, Platform, RegistrationState
+from app.lti.offered import record_offer
+from app.lti.platforms import note_deployment, to_registration
 from app.lti.refusals import (
-    LaunchRefusedError,
+    DeploymentNotApprovedError,
     PlatformKeysError,
     TokenRefusedError,
-    UnknownDeploymentError,
     UnknownPlatformError,
-    UnsupportedMessageError,
 )
 from app.lti.sessions import open_launch
 
@@ -33,26 +33,53 @@ MAX_TOKEN_CHARACTERS = 100_000
 ALGORITHM = "RS256"
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a browser posts to the launch address, with the secret that its login left with it.
+
+    ``keeps_cookies`` is False where the secret came back from the platform's storage.
+    """
+
+    state: str
+    id_token: str
+    secret: str
+    keeps_cookies: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A launch that was let in. ``path_id`` names it in addresses; without cookies it carries the launch's key."""
+
+    launch: Launch
+    path_id: str
+    claims: LaunchClaims
+
+
 def receive_launch(
-    database: Database, key_sets: KeySets, form: Mapping[str, str], cookies: Mapping[str, str]
-) -> Launch:
+    database: Database, key_sets: KeySets, answer: Answer, app_url: str, *, auto_approve: bool = False
+) -> Opened:
     """Take the login that a launch answers, verify the token, write down who came where, begin a session.
 
     Two short transactions, none open while the platform's keys are fetched. Raises a `LaunchRefusedError`.
     """
-    if "error" in form:
-        raise LaunchRefusedError(log=f"the platform answered {form['error']!r:.200}")
     with database.transaction() as session:
-        login = take_login(session, form.get("state"), cookies)
+        login = take_login(session, answer.state, answer.secret)
         platform = session.get_one(Platform, login.platform_id)
     if platform.workflow_state is not RegistrationState.ACTIVE:
         raise UnknownPlatformError(log=f"platform {platform.id} was removed")
-    body = verify_launch(platform, login, form.get("id_token", ""), key_sets)
-    claims = parse_claims(body)
+    body = verify_launch(platform, login, answer.id_token, key_sets)
+    claims = parse_claims(body, app_url)
+    deployment_id = _deployment_id(body)
     with database.transaction() as session:
-        deployment = require_deployment(session, platform, body)
-        enrollment = record_visit(session, platform.id, claims.visit)
-        return open_launch(session, enrollment, platform.id, deployment.id, claims)
+        deployment = note_deployment(session, platform, deployment_id, approve=auto_approve)
+        opened = (
+            _enter(session, platform, deployment, claims, keeps_cookies=answer.keeps_cookies)
+            if deployment.workflow_state is RegistrationState.ACTIVE
+            else None
+        )
+    if opened is None:
+        raise DeploymentNotApprovedError(platform, deployment_id)
+    return opened
 
 
 def verify_launch(platform: Platform, login: Login, id_token: str, key_sets: KeySets) -> Mapping[str, Any]:
@@ -67,18 +94,28 @@ def verify_launch(platform: Platform, login: Login, id_token: str, key_sets: Key
         claims: Mapping[str, Any] = launch.validate().get_launch_data()
     except LtiException as error:
         raise TokenRefusedError(log=str(error)) from error
+    asked = login.request.get("target_link_uri")
+    if asked and claims.get(CLAIM + "target_link_uri", asked) != asked:
+        raise TokenRefusedError(log="target_link_uri is not the login's")
     return claims
 
 
-def require_deployment(session: Session, platform: Platform, claims: Mapping[str, Any]) -> Deployment:
-    """Return the platform's deployment that the launch names. Raises `UnknownDeploymentError`."""
+def _deployment_id(claims: Mapping[str, Any]) -> str:
     deployment_id = claims.get(CLAIM + "deployment_id")
-    if not isinstance(deployment_id, str) or not deployment_id.isprintable():
+    if not isinstance(deployment_id, str) or not deployment_id.strip() or not deployment_id.isprintable():
         raise TokenRefusedError(log="deployment_id missing or not text")
-    deployment = find_deployment(session, platform.id, deployment_id)
-    if deployment is None:
-        raise UnknownDeploymentError(log=f"deployment {deployment_id!r:.300} of platform {platform.id}")
-    return deployment
+    if len(deployment_id) > MAX_ID or not deployment_id.isascii():
+        raise TokenRefusedError(log="deployment_id longer than 255 characters or not ASCII")
+    return deployment_id
+
+
+def _enter(
+    session: Session, platform: Platform, deployment: Deployment, claims: LaunchClaims, *, keeps_cookies: bool
+) -> Opened:
+    enrollment = record_visit(session, platform.id, deployment.courses_of, claims.visit)
+    record_offer(session, platform, enrollment.course_id, claims)
+    launch, path_id = open_launch(session, enrollment, deployment, claims, keeps_cookies=keeps_cookies)
+    return Opened(launch, path_id, claims)
 
 
 class _Launch(FlaskMessageLaunch):
@@ -142,11 +179,6 @@ class _Launch(FlaskMessageLaunch):
         return self
 
     def validate_message(self) -> "_Launch":
-        if self._claims.get(CLAIM + "version") != "1.3.0":
-            raise UnsupportedMessageError(log=f"version {self._claims.get(CLAIM + 'version')!r:.100}")
-        kind = self._claims.get(CLAIM + "message_type")
-        if kind != "LtiResourceLinkRequest":
-            raise UnsupportedMessageError(log=f"message_type {kind!r:.100}")
         return self
 
     def save_launch_data(self) -> "_Launch":

@@ -1,8 +1,14 @@
-"""Third-party initiated login (LTI Security Framework 1.1, section 5.1.1): one row binds what a launch must match."""
+"""Third-party initiated login (LTI Security Framework 1.1, section 5.1.1): one row binds what a launch must match.
 
+The browser that begins a login keeps a secret, in a cookie and, where the platform offers it, in the platform's own
+storage (LTI Platform Storage 1.0); the launch must bring it back.
+"""
+
+import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
-from urllib.parse import urlsplit
+from hashlib import sha256
 
 from flask import Response
 from pylti1p3.contrib.flask import FlaskCookieService, FlaskOIDCLogin, FlaskRequest
@@ -12,65 +18,89 @@ from sqlalchemy import delete, update
 from sqlmodel import Session, col
 
 from app.database import utc_now
-from app.lti.models import Login, Platform
+from app.lti.models import MAX_URL, Login, Platform
 from app.lti.platforms import OnePlatform, find_deployment, find_platform
 from app.lti.refusals import (
-    CookieMissingError,
+    AnotherBrowserError,
+    DeploymentNotApprovedError,
     IncompleteLoginError,
     StateRefusedError,
-    UnknownDeploymentError,
 )
+from app.lti.tool import LAUNCH_PATH, is_ours
 
 LOGIN_LIFETIME = timedelta(minutes=10)
-LAUNCH_PATH = "/lti/launch"
-MAX_URL = 2000
+COOKIE_PATH = "/lti"
+STORAGE_TARGET = "lti_storage_target"
+# Sent by this tool's own page: whoever came from a deployment that is not known wants it to be approved.
+ASKS_FOR_APPROVAL = "ask_for_approval"
 MAX_PARAMETER = 8000
+MAX_REQUEST = 20_000
+_FORGET_ONE_IN = 20
 
 
-def start_login(session: Session, params: dict[str, str], app_url: str) -> Response:
-    """Answer a login request with a redirect to the platform, and write down what its launch must match.
+@dataclass(frozen=True, slots=True)
+class StartedLogin:
+    """A login that has begun: where the browser goes next, and the secret that it is to keep until the launch."""
+
+    state: str
+    secret: str = field(repr=False)
+    authorization_url: str
+    storage_target: str | None
+
+
+def start_login(
+    session: Session, params: Mapping[str, str], app_url: str, *, auto_approve: bool = False
+) -> StartedLogin:
+    """Write down what the launch that answers a login request must match.
 
     Raises a `LaunchRefusedError`.
     """
-    if not all(value.isprintable() and len(value) <= MAX_PARAMETER for value in params.values()):
-        raise IncompleteLoginError(log="a parameter is too long or holds control characters")
-    if not params.get("iss"):
-        raise IncompleteLoginError(log="iss missing")
-    _check_target(params.get("target_link_uri"), app_url)
-    platform = find_platform(session, params["iss"], params.get("client_id"))
-    _check_deployment(session, platform, params)
-    record, cookies = _PendingLogin(), LoginCookie()
-    request = FlaskRequest(session={}, request_data=params, request_is_secure=True)
-    login = FlaskOIDCLogin(request, OnePlatform(platform), session_service=record, cookie_service=cookies)
-    try:
-        response: Response = login.redirect(app_url + LAUNCH_PATH)
-    except OIDCException as error:
-        raise IncompleteLoginError(log=str(error)) from error
+    request = {name: value for name, value in params.items() if name != ASKS_FOR_APPROVAL}
+    _check_parameters(request, app_url)
+    platform = find_platform(session, request["iss"], request.get("client_id"))
+    if not auto_approve and ASKS_FOR_APPROVAL not in params:
+        _check_deployment(session, platform, request)
+    state, nonce, authorization_url = _authorization(platform, request, app_url)
+    started = StartedLogin(
+        state=state,
+        secret=secrets.token_urlsafe(32),
+        authorization_url=authorization_url,
+        storage_target=request.get(STORAGE_TARGET),
+    )
     session.add(
         Login(
-            state=cookies.state,
-            nonce=record.nonce,
+            state=state,
+            nonce=nonce,
             platform_id=platform.id,
-            target_link_uri=params.get("target_link_uri"),
+            browser_hash=_hash(started.secret),
+            request=request,
         )
     )
-    _forget_old_logins(session)
-    return response
+    if secrets.randbelow(_FORGET_ONE_IN) == 0:
+        session.execute(delete(Login).where(col(Login.created_at) < utc_now() - 6 * LOGIN_LIFETIME))
+    return started
 
 
-def take_login(session: Session, state: str | None, cookies: Mapping[str, str]) -> Login:
-    """Take the login that `state` names, once and for all, for the browser that began it.
+def pending_login(session: Session, state: str | None) -> Login:
+    """Find a login that may still be answered, without taking it. Raises `StateRefusedError`."""
+    login = session.get(Login, state) if state and state.isprintable() else None
+    if login is None or login.used_at is not None or login.created_at <= utc_now() - LOGIN_LIFETIME:
+        raise StateRefusedError(log="state missing, unknown, used before or too old")
+    return login
+
+
+def take_login(session: Session, state: str | None, secret: str) -> Login:
+    """Take the login that `state` names, once and for all, for the browser that keeps its secret.
 
     One statement marks it used, so two workers cannot both take it. Raises a `LaunchRefusedError`.
     """
     if not state or not state.isprintable():
         raise StateRefusedError(log="state missing")
-    if cookies.get(LoginCookie.name_for(state)) != state:
-        raise CookieMissingError(log="no login cookie for this state")
     taken = session.scalars(
         update(Login)
         .where(
             col(Login.state) == state,
+            col(Login.browser_hash) == _hash(secret),
             col(Login.used_at).is_(None),
             col(Login.created_at) > utc_now() - LOGIN_LIFETIME,
         )
@@ -78,66 +108,87 @@ def take_login(session: Session, state: str | None, cookies: Mapping[str, str]) 
         .returning(Login)
     ).one_or_none()
     if taken is None:
-        raise StateRefusedError(log="state unknown, used before or too old")
+        pending_login(session, state)
+        raise AnotherBrowserError(log="the login's secret is another browser's")
     return taken
 
 
-class LoginCookie(FlaskCookieService):
-    """The cookie that binds a login to its browser; it travels to the launch address alone."""
-
-    def __init__(self) -> None:
-        self.state = ""
-
-    @staticmethod
-    def name_for(state: str) -> str:
-        """Return the name of a state's cookie."""
-        return f"login-{state}"
-
-    def set_cookie(self, name: str, value: str | int, exp: int | None = None) -> None:
-        """Keep the state that pylti1p3 made; `update_response` writes it."""
-        self.state = str(value)
-
-    def update_response(self, response: Response) -> None:
-        """Set the cookie so that it works in a frame on another site (partitioned, RFC 6265bis)."""
-        response.set_cookie(
-            self.name_for(self.state),
-            self.state,
-            max_age=int(LOGIN_LIFETIME.total_seconds()),
-            path=LAUNCH_PATH,
-            secure=True,
-            httponly=True,
-            samesite="None",
-            partitioned=True,
-        )
+def cookie_name(state: str) -> str:
+    """Return the name of the cookie that keeps a login's secret."""
+    return f"login-{state}"
 
 
-class _PendingLogin(FlaskSessionService):
-    """Catches the nonce that pylti1p3 makes, which goes into the same row as the state."""
+def set_login_cookie(response: Response, started: StartedLogin) -> None:
+    """Give the browser its secret, in a cookie that works in a frame on another site (partitioned, RFC 6265bis)."""
+    response.set_cookie(
+        cookie_name(started.state),
+        started.secret,
+        max_age=int(LOGIN_LIFETIME.total_seconds()),
+        path=COOKIE_PATH,
+        secure=True,
+        httponly=True,
+        samesite="None",
+        partitioned=True,
+    )
 
-    def __init__(self) -> None:
-        self.nonce = ""
 
-    def save_nonce(self, nonce: str) -> None:
-        self.nonce = nonce
-
-
-def _check_target(target: str | None, app_url: str) -> None:
-    """Refuse a target on another origin: the tool is no open redirect."""
-    if not target:
-        return
-    try:
-        parts, ours = urlsplit(target), urlsplit(app_url)
-    except ValueError as error:
-        raise IncompleteLoginError(log="target_link_uri is not an address") from error
-    if (parts.scheme, parts.netloc) != (ours.scheme, ours.netloc) or len(target) > MAX_URL:
+def _check_parameters(request: Mapping[str, str], app_url: str) -> None:
+    if not all(value.isprintable() and len(value) <= MAX_PARAMETER for value in request.values()):
+        raise IncompleteLoginError(log="a parameter is too long or holds control characters")
+    if sum(len(name) + len(value) for name, value in request.items()) > MAX_REQUEST:
+        raise IncompleteLoginError(log="the request is too long")
+    if not request.get("iss"):
+        raise IncompleteLoginError(log="iss missing")
+    target = request.get("target_link_uri")
+    if target and (len(target) > MAX_URL or not is_ours(target, app_url)):
         raise IncompleteLoginError(log=f"target_link_uri {target!r:.300}")
 
 
-def _check_deployment(session: Session, platform: Platform, params: dict[str, str]) -> None:
-    deployment_id = params.get("lti_deployment_id") or params.get("deployment_id")
+def _check_deployment(session: Session, platform: Platform, request: Mapping[str, str]) -> None:
+    deployment_id = request.get("lti_deployment_id") or request.get("deployment_id")
     if deployment_id and find_deployment(session, platform.id, deployment_id) is None:
-        raise UnknownDeploymentError(log=f"deployment {deployment_id!r:.300} of platform {platform.id}")
+        raise DeploymentNotApprovedError(platform, deployment_id, ask_again=request)
 
 
-def _forget_old_logins(session: Session) -> None:
-    session.execute(delete(Login).where(col(Login.created_at) < utc_now() - 6 * LOGIN_LIFETIME))
+def _authorization(platform: Platform, request: Mapping[str, str], app_url: str) -> tuple[str, str, str]:
+    """Have pylti1p3 make state, nonce and the authorization request (Security Framework 1.1, section 5.1.1.2)."""
+    nonce, state = _NonceCatcher(), _StateCatcher()
+    login = FlaskOIDCLogin(
+        FlaskRequest(session={}, request_data=dict(request), request_is_secure=True),
+        OnePlatform(platform),
+        session_service=nonce,
+        cookie_service=state,
+    )
+    try:
+        url: str = login.get_redirect_object(app_url + LAUNCH_PATH).get_redirect_url()
+    except OIDCException as error:
+        raise IncompleteLoginError(log=str(error)) from error
+    return state.caught, nonce.caught, url
+
+
+class _NonceCatcher(FlaskSessionService):
+    """Catches the nonce that pylti1p3 makes, which goes into the same row as the state."""
+
+    caught = ""
+
+    def __init__(self) -> None:
+        """Need no request."""
+
+    def save_nonce(self, nonce: str) -> None:
+        self.caught = nonce
+
+
+class _StateCatcher(FlaskCookieService):
+    """Catches the state that pylti1p3 makes; `set_login_cookie` sets the cookie."""
+
+    caught = ""
+
+    def __init__(self) -> None:
+        """Need no request."""
+
+    def set_cookie(self, name: str, value: str | int, exp: int | None = None) -> None:
+        self.caught = str(value)
+
+
+def _hash(secret: str) -> str:
+    return sha256(secret.encode()).hexdigest()

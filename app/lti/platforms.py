@@ -163,6 +163,35 @@ def find_deployment(session: Session, platform_id: int, deployment_id: str) -> D
     ).first()
 
 
+def first_deployment(session: Session, platform_id: int) -> Deployment:
+    """Return a platform's oldest active deployment. Raises `UnknownPlatformError` where it has none."""
+    found = session.exec(
+        select(Deployment)
+        .where(Deployment.platform_id == platform_id, Deployment.workflow_state == RegistrationState.ACTIVE)
+        .order_by(col(Deployment.id))
+    ).first()
+    if found is None:
+        raise UnknownPlatformError(log=f"platform {platform_id} has no active deployment")
+    return found
+
+
+def note_deployment(
+    session: Session, platform: Platform, deployment_id: str, *, approve: bool = False
+) -> Deployment:
+    """Find the deployment that a verified launch names; one that is new waits for approval, unless ``approve``."""
+    state = RegistrationState.ACTIVE if approve else RegistrationState.PENDING
+    key = {"platform_id": platform.id, "deployment_id": deployment_id}
+    deployment = session.exec(select(Deployment).filter_by(**key)).first() or upsert(
+        session,
+        Deployment,
+        key=key,
+        values={"source": RegistrationSource.LAUNCH, "workflow_state": state},
+    )
+    if approve and deployment.workflow_state is RegistrationState.PENDING:
+        deployment.workflow_state = RegistrationState.ACTIVE
+    return deployment
+
+
 class OnePlatform(ToolConfAbstract[Any]):
     """The platform that has been found, behind the interface through which pylti1p3 asks for it."""
 

@@ -1,8 +1,13 @@
 """Why a login or launch is refused: a sentence for the person and one for the administrator."""
 
+import shlex
+from collections.abc import Mapping
+
+from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 
 from app.errors import AppError
+from app.lti.models import Platform
 
 
 class LaunchRefusedError(AppError):
@@ -13,7 +18,9 @@ class LaunchRefusedError(AppError):
     template = "errors/launch_refused.html"
     title = _l("The launch did not work")
     message = _l("AI Experiences could not be opened. Go back to your course and open it again.")
-    administrator = _l("The platform's message was not a valid LTI 1.3 message. The log has the details.")
+    administrator: LazyString | str = _l(
+        "The platform's message was not a valid LTI 1.3 message. The log has the details."
+    )
 
 
 class UnknownPlatformError(LaunchRefusedError):
@@ -34,15 +41,34 @@ class AmbiguousPlatformError(LaunchRefusedError):
     administrator = _l("Several client ids are registered for this issuer and the login named none of them.")
 
 
-class UnknownDeploymentError(LaunchRefusedError):
-    """The deployment is not one of the platform's."""
+class DeploymentNotApprovedError(LaunchRefusedError):
+    """The deployment is new at a known platform, or was refused. ``ask_again``, where it came from a login request,
+    is what the page sends to have the deployment put before the administrator.
+    """
 
-    code = "unknown_deployment"
+    code = "deployment_not_approved"
     status = 403
+    template = "errors/deployment_not_approved.html"
+    title = _l("AI Experiences is not approved here yet")
     message = _l("AI Experiences is installed here but not yet approved. Please tell your administrator.")
-    administrator = _l(
-        "Add this deployment id to the platform in tool_config.json, or run “ai-experiences platform add” with it."
-    )
+
+    def __init__(
+        self, platform: Platform, deployment_id: str, *, ask_again: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(log=f"deployment {deployment_id!r:.300} of platform {platform.id} is not approved")
+        self.ask_again = ask_again
+        self.administrator = _l(
+            "Approve it on the tool's page for administrators, opened from an approved course, or run: %(command)s",
+            command="ai-experiences platform approve "
+            + shlex.join(
+                f"--{name}={value}"
+                for name, value in (
+                    ("issuer", platform.issuer),
+                    ("client-id", platform.client_id),
+                    ("deployment-id", deployment_id),
+                )
+            ),
+        )
 
 
 class IncompleteLoginError(LaunchRefusedError):
@@ -67,16 +93,26 @@ class StateRefusedError(LaunchRefusedError):
     )
 
 
-class CookieMissingError(LaunchRefusedError):
-    """The browser that launches is not the one that logged in, or keeps no cookies."""
+class AnotherBrowserError(LaunchRefusedError):
+    """The browser that launches is not the one that logged in, or keeps no cookies.
 
-    code = "cookie_missing"
+    ``again``, for a launch inside a frame, is the login request with which a tab of its own can begin anew.
+    """
+
+    code = "another_browser"
     status = 401
+    template = "errors/another_browser.html"
     message = _l(
-        "Your browser did not keep the cookie that this visit needs. Allow cookies for this site, "
+        "Your browser did not keep what this visit needs. Allow cookies for this site, "
         "or use another browser, and open AI Experiences again from your course."
     )
-    administrator = _l("The launch came without the cookie that its login set in the same browser.")
+    administrator = _l(
+        "The launch came without the secret that its login left in the same browser, in a cookie or with the platform."
+    )
+
+    def __init__(self, *, log: str, again: Mapping[str, str] | None = None) -> None:
+        super().__init__(log=log)
+        self.again = again
 
 
 class TokenRefusedError(LaunchRefusedError):
@@ -106,7 +142,10 @@ class UnsupportedMessageError(LaunchRefusedError):
     """A message type that the tool does not handle, or a wrong LTI version."""
 
     code = "unsupported_message"
-    administrator = _l("The tool takes LTI 1.3.0 resource link launches; this message was of another kind.")
+    administrator = _l(
+        "The tool takes LTI 1.3.0 resource link launches, deep linking and submission review requests; "
+        "this message was of another kind or incomplete."
+    )
 
 
 class NoContextError(LaunchRefusedError):

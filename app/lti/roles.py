@@ -32,11 +32,12 @@ _ADMINISTRATORS: tuple[tuple[str, Role], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class CourseRole:
-    """What the roles of one launch come to."""
+    """What the roles of one launch come to. ``is_administrator`` is of the institution, whatever the course role."""
 
     role: Role
     is_teaching_assistant: bool = False
     is_test: bool = False
+    is_administrator: bool = False
 
 
 def course_role(roles: tuple[str, ...]) -> CourseRole | None:
@@ -45,7 +46,12 @@ def course_role(roles: tuple[str, ...]) -> CourseRole | None:
     role = next((role for uri, role in _COURSE_ROLES + _ADMINISTRATORS if uri in held), None)
     if role is None:
         return None
-    return CourseRole(role, is_teaching_assistant=TEACHING_ASSISTANT in held, is_test=TEST_USER in held)
+    return CourseRole(
+        role,
+        is_teaching_assistant=TEACHING_ASSISTANT in held,
+        is_test=TEST_USER in held,
+        is_administrator=any(uri in held for uri, _ in _ADMINISTRATORS),
+    )
 
 
 def _full_form(role: str) -> str:

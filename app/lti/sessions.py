@@ -1,49 +1,74 @@
 """Sessions of launches: every page of a launch lives under `/launches/<id>`, and so does its cookie."""
 
+import hmac
 import secrets
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any, cast
 
-from flask import Blueprint, Flask, current_app, g, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Blueprint, Flask, Request, Response, current_app, g, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
-from app.courses.models import Course, Enrollment, User
+from app.courses.models import Course, Enrollment, EnrollmentState, User
 from app.database import database, utc_now
 from app.errors import SessionEndedError
 from app.identity import Identity
-from app.lti.claims import LaunchClaims
+from app.lti.claims import LaunchClaims, masked
 from app.lti.models import Deployment, Launch, Platform, RegistrationState
 
 LAUNCHES_PATH = "/launches"
 TOUCH_EVERY = timedelta(minutes=1)
 LIFETIME = timedelta(hours=24)
+KEY_MARK = "~"  # parts a launch's id from its key in an address
 
 
-class LaunchCookie(SecureCookieSessionInterface):
-    """Flask's signed cookie, confined to one launch's pages so that tabs never mix."""
+class KeyedSession(SecureCookieSession):
+    """The session of a launch whose address carries its key, for a browser that keeps no cookies.
+
+    It lasts for one request; its CSRF token is derived from the address, which no other site knows.
+    """
+
+
+class LaunchSessions(SecureCookieSessionInterface):
+    """Flask's signed cookie, confined to one launch's pages so that tabs never mix; none where the address is keyed."""
 
     def get_cookie_path(self, app: Flask) -> str:
         """Return the folder of the launch that this request opens or belongs to."""
         return f"{LAUNCHES_PATH}/{g.get('launch_id', '')}"
 
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Read the cookie, or make do with the address."""
+        path_id = request.path.removeprefix(f"{LAUNCHES_PATH}/").partition("/")[0]
+        if KEY_MARK not in path_id:
+            return super().open_session(app, request)
+        return KeyedSession({"csrf_token": _sign(app, path_id)})
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Set the cookie, unless the address is enough."""
+        if not isinstance(session, KeyedSession):
+            super().save_session(app, session, response)
+
 
 def open_launch(
-    db: Session, enrollment: Enrollment, platform_id: int, deployment_id: int, claims: LaunchClaims
-) -> Launch:
-    """Begin a launch's session in the database."""
+    db: Session, enrollment: Enrollment, deployment: Deployment, claims: LaunchClaims, *, keeps_cookies: bool
+) -> tuple[Launch, str]:
+    """Begin a launch's session in the database; return it with the id that its addresses carry."""
+    key = None if keeps_cookies else secrets.token_urlsafe(32)
     launch = Launch(
         id=secrets.token_urlsafe(12),
-        platform_id=platform_id,
-        deployment_id=deployment_id,
+        platform_id=deployment.platform_id,
+        deployment_id=deployment.id,
         user_id=enrollment.user_id,
         course_id=enrollment.course_id,
-        resource_link_id=claims.resource_link_id,
+        key_hash=_hash(key) if key else None,
         locale=claims.locale,
+        deep_linking=dict(claims.deep_linking) if claims.deep_linking else None,
+        received=masked(claims.received) if enrollment.is_administrator else None,
     )
     db.add(launch)
-    return launch
+    return launch, f"{launch.id}{KEY_MARK}{key}" if key else launch.id
 
 
 def hand_cookie_to(launch: Launch) -> None:
@@ -51,6 +76,11 @@ def hand_cookie_to(launch: Launch) -> None:
     g.launch_id = launch.id
     session.clear()
     session["launch"] = launch.id
+
+
+def current_launch() -> Launch:
+    """Return the launch that this request belongs to."""
+    return cast(Launch, g.launch)
 
 
 def current_identity() -> Identity:
@@ -77,17 +107,19 @@ def _stay_in_launch(_endpoint: str, values: dict[str, Any]) -> None:
 
 def _require_launch() -> None:
     """Resume the launch in short transactions of its own, so that the view begins without one."""
-    if session.get("launch") != g.launch_id:
+    launch_id, _, key = g.launch_id.partition(KEY_MARK)
+    if not key and session.get("launch") != launch_id:
         raise SessionEndedError(log="no cookie for this launch")
     with database().snapshot() as db:
-        launch, g.identity = _resume(db, g.launch_id)
+        g.launch, g.identity = _resume(db, launch_id, key)
+    launch = current_launch()
     g.locale = launch.locale
     if utc_now() - launch.last_seen_at > TOUCH_EVERY:
         with database().transaction() as db:
             db.execute(update(Launch).where(col(Launch.id) == launch.id).values(last_seen_at=utc_now()))
 
 
-def _resume(db: Session, launch_id: str) -> tuple[Launch, Identity]:
+def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
     idle = timedelta(minutes=current_app.config["SETTINGS"].session_idle_minutes)
     row = db.exec(
         select(Launch, User, Course, Enrollment)
@@ -98,8 +130,10 @@ def _resume(db: Session, launch_id: str) -> tuple[Launch, Identity]:
         .join(Deployment, col(Deployment.id) == Launch.deployment_id)
         .where(
             Launch.id == launch_id,
+            col(Launch.key_hash).is_(None) if not key else Launch.key_hash == _hash(key),
             Launch.last_seen_at > utc_now() - idle,
             Launch.created_at > utc_now() - LIFETIME,
+            Enrollment.workflow_state == EnrollmentState.ACTIVE,
             Platform.workflow_state == RegistrationState.ACTIVE,
             Deployment.workflow_state == RegistrationState.ACTIVE,
         )
@@ -107,5 +141,19 @@ def _resume(db: Session, launch_id: str) -> tuple[Launch, Identity]:
     if row is None:
         raise SessionEndedError(log="launch unknown, idle too long, or its platform was removed")
     launch, user, course, enrollment = row
-    # The role is the latest launch's: who has lost one loses it in every tab.
-    return launch, Identity(user=user, course=course, role=enrollment.role, is_test=enrollment.is_test)
+    # The role is the latest launch's or roster's: who has lost one loses it in every tab.
+    return launch, Identity(
+        user=user,
+        course=course,
+        role=enrollment.role,
+        is_test=enrollment.is_test,
+        is_administrator=enrollment.is_administrator,
+    )
+
+
+def _sign(app: Flask, path_id: str) -> str:
+    return hmac.new(str(app.secret_key).encode(), path_id.encode(), sha256).hexdigest()
+
+
+def _hash(key: str) -> str:
+    return sha256(key.encode()).hexdigest()

@@ -1,57 +1,173 @@
 """The addresses that a platform calls: login, launch, keys, and the configuration that it reads."""
 
-from typing import cast
+from typing import Any, cast
+from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, current_app, jsonify, redirect, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.database import database
+from app.lti import tool
 from app.lti.canvas import developer_key
+from app.lti.claims import MessageType
 from app.lti.key_sets import KeySets
 from app.lti.keys import KeyRing
-from app.lti.launch import receive_launch
-from app.lti.login import start_login
-from app.lti.refusals import StateRefusedError
+from app.lti.launch import Answer, Opened, receive_launch
+from app.lti.login import STORAGE_TARGET, cookie_name, pending_login, set_login_cookie, start_login
+from app.lti.models import Platform
+from app.lti.refusals import AnotherBrowserError, LaunchRefusedError, StateRefusedError, TokenRefusedError
 from app.lti.sessions import hand_cookie_to
+from app.settings import Settings
 
-blueprint = Blueprint("lti", __name__, url_prefix="/lti")
+blueprint = Blueprint("lti", __name__)
 
 
-@blueprint.route("/login", methods=["GET", "POST"])
-def login() -> Response:
-    """Third-party initiated login (LTI Security Framework 1.1, section 5.1.1.1)."""
+@blueprint.route(tool.LOGIN_PATH, methods=["GET", "POST"])
+def login() -> BaseResponse:
+    """Third-party initiated login (LTI Security Framework 1.1, section 5.1.1.1).
+
+    Where the platform offers storage, a small page leaves the secret there too before it goes on.
+    """
     with database().transaction() as db:
-        return start_login(db, request.values.to_dict(), current_app.config["SETTINGS"].app_url)
+        started = start_login(
+            db,
+            request.values.to_dict(),
+            _settings().app_url,
+            auto_approve=_settings().auto_approve_deployments,
+        )
+    if not started.storage_target:
+        response = redirect(started.authorization_url)
+    else:
+        response = make_response(
+            render_template(
+                "lti/login.html",
+                started=started,
+                key=cookie_name(started.state),
+                platform_origin=_origin(started.authorization_url),
+                again=_without_storage(request.values.to_dict()),
+            )
+        )
+    set_login_cookie(cast(Response, response), started)
+    return response
 
 
-@blueprint.post("/launch")
-def launch() -> BaseResponse:
+@blueprint.get(tool.LOGIN_PATH + "/<state>/cookie")
+def cookie_kept(state: str) -> tuple[str, int]:
+    """Tell the login page whether its cookie came back."""
+    return "", 204 if cookie_name(state) in request.cookies else 404
+
+
+@blueprint.post(tool.LAUNCH_PATH)
+@blueprint.post(tool.DEEP_LINK_PATH, endpoint="launch_to_deep_link")
+def launch() -> BaseResponse | tuple[str, int]:
     """Receive an id_token (LTI Core 1.3, section 5) and open the tool on it."""
-    key_sets = cast(KeySets, current_app.extensions["key_sets"])
-    opened = receive_launch(database(), key_sets, request.form, request.cookies)
-    hand_cookie_to(opened)
-    return redirect(url_for("experiences.index", launch_id=opened.id), code=303)
+    if "error" in request.form:
+        raise LaunchRefusedError(log=f"the platform answered {request.form['error']!r:.200}")
+    state, id_token = _only(request.form, "state"), _only(request.form, "id_token")
+    cookie = request.cookies.get(cookie_name(state))
+    secret = cookie or request.form.get("secret")
+    if not secret:
+        return _find_secret(state, id_token)
+    opened = receive_launch(
+        database(),
+        cast(KeySets, current_app.extensions["key_sets"]),
+        Answer(state, id_token, secret, keeps_cookies=cookie is not None),
+        _settings().app_url,
+        auto_approve=_settings().auto_approve_deployments,
+    )
+    if cookie is not None:
+        hand_cookie_to(opened.launch)
+    return redirect(_first_page(opened), code=303)
 
 
-@blueprint.get("/launch")
+@blueprint.get(tool.LAUNCH_PATH)
+@blueprint.get(tool.DEEP_LINK_PATH, endpoint="deep_link_by_hand")
 def launch_by_hand() -> Response:
     """Tell someone who came to the launch address by hand where to begin."""
     raise StateRefusedError(log="GET instead of POST")
 
 
-@blueprint.get("/jwks.json")
+@blueprint.get(tool.KEY_SET_PATH)
 def key_set() -> Response:
     """The tool's public keys."""
     return jsonify(cast(KeyRing, current_app.extensions["key_ring"]).public_key_set())
 
 
-@blueprint.get("/config.json")
+@blueprint.get("/lti/config.json")
 def canvas_configuration() -> Response:
     """The Canvas developer key's JSON, made for this host."""
-    return jsonify(
-        developer_key(
-            current_app.config["SETTINGS"].app_url,
-            "AI Experiences",
-            "Chat simulations that teachers write and students hold, with learning objectives.",
-        )
+    return jsonify(developer_key(_settings().app_url))
+
+
+@blueprint.errorhandler(RequestEntityTooLarge)
+def _too_large(error: RequestEntityTooLarge) -> Response:
+    raise TokenRefusedError(log="a form of over a megabyte") from error
+
+
+def _first_page(opened: Opened) -> str:
+    """Return the address of what the launch asks for."""
+    claims, target = opened.claims, opened.claims.target
+    if claims.message_type is MessageType.DEEP_LINKING:
+        return url_for("deep_linking.choose", launch_id=opened.path_id)
+    asked: dict[str, Any] = {
+        "experience": target.experience_id,
+        "conversation": target.conversation_id,
+        "line_item": claims.services.line_item_url if claims.review_of else None,
+        "person": claims.review_of,
+    }
+    if not any(asked.values()):
+        return url_for("experiences.index", launch_id=opened.path_id)
+    return url_for("opening.open_target", launch_id=opened.path_id, **asked)
+
+
+def _find_secret(state: str, id_token: str) -> tuple[str, int]:
+    """Ask the platform's storage for the secret that no cookie brought back, or offer a tab of its own."""
+    with database().snapshot() as db:
+        login = pending_login(db, state)
+        platform = db.get_one(Platform, login.platform_id)
+    again = _without_storage(login.request)
+    if STORAGE_TARGET not in login.request:
+        framed = request.headers.get("Sec-Fetch-Dest") != "document"
+        raise AnotherBrowserError(log="no login cookie for this state", again=again if framed else None)
+    page = render_template(
+        "lti/find_secret.html",
+        state=state,
+        id_token=id_token,
+        key=cookie_name(state),
+        storage_target=login.request[STORAGE_TARGET],
+        platform_origin=_origin(platform.auth_login_url),
+        again=again,
     )
+    return page, 401
+
+
+def _without_storage(login_request: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in login_request.items() if name != STORAGE_TARGET}
+
+
+def _only(form: MultiDict[str, str], name: str) -> str:
+    values = form.getlist(name)
+    if len(values) != 1:
+        raise TokenRefusedError(log=f"{name} came {len(values)} times")
+    return values[0]
+
+
+def _origin(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _settings() -> Settings:
+    return cast(Settings, current_app.config["SETTINGS"])

@@ -1,9 +1,11 @@
 """Alembic's entry: runs the migrations on the engine that the application gives."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from alembic import context
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlmodel import AutoString, SQLModel
 
 import app.conversations.models
@@ -26,7 +28,7 @@ def plain_type(kind: str, item: object, _autogen: object) -> str | Literal[False
 
 def run() -> None:
     """Migrate in one transaction; on PostgreSQL one machine at a time."""
-    with context.config.attributes["engine"].connect() as connection:
+    with context.config.attributes["engine"].connect() as connection, _tables_rebuilt_freely(connection):
         context.configure(
             connection=connection,
             target_metadata=SQLModel.metadata,
@@ -37,6 +39,23 @@ def run() -> None:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
             context.run_migrations()
+
+
+@contextmanager
+def _tables_rebuilt_freely(connection: Connection) -> Iterator[None]:
+    """Let SQLite drop and rebuild a table that others refer to, as its own documentation of ALTER TABLE has it.
+
+    The setting holds for a connection and changes outside of transactions only.
+    """
+    sqlite = connection.connection.dbapi_connection if connection.dialect.name == "sqlite" else None
+    if sqlite is None:
+        yield
+        return
+    sqlite.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        sqlite.execute("PRAGMA foreign_keys=ON")
 
 
 run()

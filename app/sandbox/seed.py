@@ -15,6 +15,7 @@ from app.courses.service import Visit, record_visit
 from app.database import utc_now
 from app.experiences.models import Experience, WorkflowState
 from app.llm.interface import Speaker
+from app.lti.platforms import first_deployment
 from app.lti.roles import course_role
 from app.sandbox import people
 from app.sandbox.roles import COURSE_ROLES
@@ -59,11 +60,13 @@ def seed_course(session: Session, platform_id: int, canvas_course_id: str, stude
 
     Students who are there already are not made twice, nor is an experience whose title the course has.
     """
+    deployment = first_deployment(session, platform_id)
     context = _context_of(session, platform_id, canvas_course_id)
     enrolled = {
         f"seed-{number}": record_visit(
             session,
             platform_id,
+            deployment.courses_of,
             Visit(
                 sub=f"seed-{number}",
                 name=f"Student {number:05}",
@@ -94,8 +97,9 @@ def _held_by(seed: Seed, logins: list[str]) -> Seed:
 def _enroll_sandbox(session: Session, platform_id: int, canvas_course_id: int) -> dict[str, Enrollment]:
     course = next(course for course in people.COURSES if course.canvas_id == canvas_course_id)
     by_login = {person.login: person for person in people.PEOPLE}
+    home = first_deployment(session, platform_id).courses_of
     return {
-        row.login: record_visit(session, platform_id, _visit(course, by_login[row.login], row.role))
+        row.login: record_visit(session, platform_id, home, _visit(course, by_login[row.login], row.role))
         for row in people.ENROLLMENTS
         if row.course_id == canvas_course_id and row.state is people.EnrollmentState.ACTIVE
     }

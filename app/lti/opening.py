@@ -1,0 +1,71 @@
+"""Opening what a link names: an experience embedded in the course, or somebody's work from the gradebook."""
+
+from flask import flash, redirect, request, url_for
+from flask_babel import gettext
+from sqlmodel import Session, col, select
+from werkzeug.wrappers import Response
+
+from app.conversations.models import Conversation, ConversationState
+from app.conversations.service import conversation_for
+from app.courses.models import User
+from app.database import request_session
+from app.errors import NotFoundError
+from app.experiences.service import linked_experience
+from app.identity import Identity, Right
+from app.lti.models import LineItem
+from app.lti.sessions import current_identity, launch_blueprint
+from app.review.service import transcript
+
+blueprint = launch_blueprint("opening", __name__)
+
+
+@blueprint.get("/open")
+def open_target() -> Response:
+    """Go to the page of the experience, conversation or submission that the launch names."""
+    db, identity, asked = request_session(), current_identity(), request.args
+    if "person" in asked:
+        return redirect(_submission_page(db, identity, asked["person"], asked.get("line_item", "")))
+    if "conversation" in asked:
+        return redirect(_conversation_page(db, identity, asked.get("conversation", 0, type=int)))
+    return redirect(_experience_page(db, identity, asked.get("experience", 0, type=int)))
+
+
+def _experience_page(db: Session, identity: Identity, experience_id: int) -> str:
+    experience = linked_experience(db, identity, experience_id)
+    page = "review.experience" if identity.may(Right.WRITE_EXPERIENCES) else "conversations.show"
+    return url_for(page, experience_id=experience.id)
+
+
+def _conversation_page(db: Session, identity: Identity, conversation_id: int) -> str:
+    """Return the transcript for those who may read it, their own conversation for everyone else."""
+    if identity.may(Right.READ_TRANSCRIPTS):
+        read = transcript(db, identity, conversation_id)
+        return url_for("review.transcript", conversation_id=read.conversation.id)
+    own = conversation_for(db, identity, conversation_id)
+    return url_for("conversations.show", experience_id=own.experience_id)
+
+
+def _submission_page(db: Session, identity: Identity, sub: str, line_item_url: str) -> str:
+    """Return the page of somebody's latest work for a line item (LTI Submission Review 1.0)."""
+    found = db.exec(
+        select(LineItem, User)
+        .join(User, col(User.platform_id) == identity.course.platform_id)
+        .where(LineItem.course_id == identity.course.id, LineItem.url == line_item_url, User.sub == sub)
+    ).first()
+    if found is None:
+        raise NotFoundError(log=f"no line item {line_item_url!r:.300} or no such person")
+    line_item, person = found
+    latest = db.exec(
+        select(Conversation.id)
+        .where(
+            Conversation.experience_id == line_item.experience_id,
+            Conversation.user_id == (person.merged_into_id or person.id),
+            Conversation.workflow_state != ConversationState.ENDED,
+            col(Conversation.is_preview).is_(False),
+        )
+        .order_by(col(Conversation.id).desc())
+    ).first()
+    if latest is not None:
+        return _conversation_page(db, identity, latest)
+    flash(gettext("This person has not begun the experience."), "info")
+    return _experience_page(db, identity, line_item.experience_id)
