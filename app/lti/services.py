@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -92,7 +92,7 @@ class ServiceAnswer:
 
 @dataclass(frozen=True, slots=True)
 class _AccessToken:
-    value: str
+    value: str = field(repr=False)
     expires_at: float
 
     @property
