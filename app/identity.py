@@ -14,14 +14,15 @@ class Right(StrEnum):
     TRY_EXPERIENCES = "try experiences as a student would"
     CONVERSE = "hold conversations"
     READ_TRANSCRIPTS = "read students' conversations"
+    GRADE = "give grades"
     ADMINISTER_PLATFORM = "see how the platform is set up, and approve its deployments"
 
 
-_TEACHING = frozenset({Right.WRITE_EXPERIENCES, Right.TRY_EXPERIENCES, Right.READ_TRANSCRIPTS})
+_TEACHING = frozenset({Right.WRITE_EXPERIENCES, Right.TRY_EXPERIENCES, Right.READ_TRANSCRIPTS, Right.GRADE})
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.TEACHER: _TEACHING,
     Role.ADMINISTRATOR: _TEACHING,
-    Role.DESIGNER: _TEACHING - {Right.READ_TRANSCRIPTS},
+    Role.DESIGNER: _TEACHING - {Right.READ_TRANSCRIPTS, Right.GRADE},
     Role.STUDENT: frozenset({Right.CONVERSE}),
     Role.OBSERVER: frozenset(),
 }

@@ -1,6 +1,8 @@
 """What Canvas alone wants and says: the developer key's JSON, its custom variables, its extensions of the standard."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +22,8 @@ DEEP_LINKING_PLACEMENTS = (
     "editor_button",
 )
 MAX_CANVAS_ID = 64
+SUBMISSION = "https://canvas.instructure.com/lti/submission"
+SUBMISSION_TYPE = "https://canvas.instructure.com/lti/submission_type"
 
 
 def developer_key(app_url: str) -> dict[str, Any]:
@@ -84,3 +88,21 @@ def canvas_id(custom: Mapping[str, Any], name: str) -> str | None:
         return None
     text = clean_line(str(value), MAX_CANVAS_ID)
     return None if text is None or text.startswith("$") else text
+
+
+def assignment(link: str) -> dict[str, Any]:
+    """Return what makes a new line item an assignment that opens `link`."""
+    return {SUBMISSION_TYPE: {"type": "external_tool", "external_tool_url": link}}
+
+
+def submission(link: str, submitted_at: datetime, *, new: bool) -> dict[str, Any]:
+    """Return what makes a score's work open at `link` in SpeedGrader; ``new`` counts it as another attempt."""
+    submitted = {"submission_type": "basic_lti_launch", "submission_data": link, "new_submission": new}
+    if new:
+        submitted["submitted_at"] = submitted_at.isoformat(timespec="milliseconds")
+    return {SUBMISSION: submitted}
+
+
+def is_older_timestamp(status: int | None, words: str) -> bool:
+    """Tell Canvas's refusal of a score that is older than what it has; the standard's is a 409."""
+    return status == HTTPStatus.BAD_REQUEST and "before last updated timestamp" in words
