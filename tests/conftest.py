@@ -13,6 +13,7 @@ from sqlmodel import Session
 
 from app import create_app
 from app.database import Database
+from app.lti.keys import KeyRing
 from app.lti.models import RegistrationSource
 from app.lti.platforms import PlatformEntry, save_platform
 from app.sandbox import Sandbox, SandboxConfig, make_sandbox_server, registration
@@ -67,8 +68,8 @@ def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A real platform that serves its keys on a port of its own."""
+def sandbox(tmp_path_factory: pytest.TempPathFactory, keys_dir: Path) -> Iterator[Sandbox]:
+    """A real platform on a port of its own. Nobody serves the tool: its keys are handed over."""
     config = SandboxConfig(
         url=f"http://127.0.0.1:{free_port()}",
         tool_url=TOOL_URL,
@@ -76,7 +77,9 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     )
     server = make_sandbox_server(config)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.app.extensions["sandbox"]
+    sandbox: Sandbox = server.app.extensions["sandbox"]
+    sandbox.fetch = lambda _url: KeyRing(keys_dir).public_key_set()
+    yield sandbox
     server.shutdown()
     server.server_close()
 
@@ -109,6 +112,7 @@ def app(settings: Settings, sandbox: Sandbox) -> Iterator[Flask]:
         entry = PlatformEntry.model_validate(registration(sandbox.config))
         save_platform(session, sandbox.config.issuer, entry, RegistrationSource.COMMAND)
     yield app
+    app.extensions["owed"].stop()
     _let_background_threads_end()
     database.engine.dispose()
 
@@ -127,14 +131,15 @@ def db(app: Flask) -> Iterator[Session]:
 
 @pytest.fixture
 def count_queries(app: Flask) -> Callable[[Callable[[], object]], int]:
-    """Return a function that tells how many statements a call sends to the database."""
-    engine = app.extensions["database"].engine
+    """Return a function that tells how many statements a call sends to the database, from its own thread."""
+    engine, thread = app.extensions["database"].engine, threading.get_ident()
 
     def count(call: Callable[[], object]) -> int:
         statements: list[str] = []
 
         def note(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
-            statements.append(statement)
+            if threading.get_ident() == thread:
+                statements.append(statement)
 
         event.listen(engine, "before_cursor_execute", note)
         call()
