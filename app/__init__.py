@@ -28,6 +28,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.lti.key_sets import KeySets
     from app.lti.keys import KeyRing
     from app.lti.opening import blueprint as opening
+    from app.lti.outbound import OutboundSession
     from app.lti.owed import Owed
     from app.lti.roster import Rosters
     from app.lti.services import PlatformServices
@@ -52,7 +53,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["key_ring"] = KeyRing(
         settings.keys_dir, given=settings.lti_private_keys, beside=settings.tool_config.parent
     )
-    app.extensions["key_sets"] = KeySets()
+    app.extensions["key_sets"] = KeySets(OutboundSession(production=settings.production))
     app.extensions["model"] = model
     app.extensions["replies"] = Replies(
         database, model, max_tokens=settings.llm_max_tokens, turn_seconds=settings.llm_turn_timeout

@@ -1,23 +1,17 @@
 """The platforms' public keys, fetched with time-outs and kept for a while."""
 
-import json
 import math
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-import requests
-from urllib3.exceptions import HTTPError
+from app.lti.outbound import OutboundError, OutboundSession
 
 FRESH_SECONDS = 3600
 STALE_SECONDS = 24 * 3600
 REFETCH_PAUSE_SECONDS = 60
 FAILURE_PAUSE_SECONDS = 10
-TIMEOUT_SECONDS = (2, 3)  # to connect, and between two pieces of the answer
-TOTAL_SECONDS = 4.5
-MAX_BYTES = 256 * 1024
 
 
 class KeySetError(Exception):
@@ -37,13 +31,11 @@ class KeySets:
     reach, keys up to a day old serve on, and it is left alone for ten seconds at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, http: OutboundSession) -> None:
+        self._http = http
         self._kept: dict[str, _Kept] = {}
         self._failed_at: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._fetchers = ThreadPoolExecutor(4, thread_name_prefix="key-set")
-        self._http = requests.Session()
-        self._http.headers["User-Agent"] = "AI-Experiences (LTI 1.3 tool)"
 
     def get(self, url: str, kid: str | None) -> dict[str, Any]:
         """Return the key set at `url`, one that holds `kid` if it can be had. Raises `KeySetError`."""
@@ -71,19 +63,13 @@ class KeySets:
         return key_set
 
     def _fetch(self, url: str) -> dict[str, Any]:
-        """Fetch in a thread that can be left behind: a time-out of `requests` ends no answer that drips."""
         try:
-            key_set = self._fetchers.submit(self._get, url).result(TOTAL_SECONDS)
-        except (requests.RequestException, HTTPError, OSError, ValueError, TimeoutError) as error:
-            raise KeySetError(f"{url}: {error!r}") from error
+            key_set = self._http.fetch_json(url)
+        except OutboundError as error:
+            raise KeySetError(str(error)) from error
         if not _is_key_set(key_set):
             raise KeySetError(f"{url}: not a key set")
         return key_set
-
-    def _get(self, url: str) -> object:
-        with self._http.get(url, timeout=TIMEOUT_SECONDS, stream=True) as response:
-            response.raise_for_status()
-            return json.loads(response.raw.read(MAX_BYTES + 1, decode_content=True))
 
 
 def _wants_fetching(kept: _Kept, kid: str | None) -> bool:

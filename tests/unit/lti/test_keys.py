@@ -27,6 +27,7 @@ from app.files import write_private
 from app.lti import key_sets
 from app.lti.key_sets import KeySetError, KeySets
 from app.lti.keys import KeyRing, PrivateKeyError, make_key
+from app.lti.outbound import OutboundSession
 
 
 def kids(ring: KeyRing, *own_files: str) -> list[str]:
@@ -208,7 +209,7 @@ def _key_set(*kids: str) -> bytes:
 
 
 def test_a_key_set_is_fetched_once(url: str) -> None:
-    sets = KeySets()
+    sets = KeySets(OutboundSession(production=False))
     for _ in range(3):
         sets.get(url, "one")
     assert Platform.fetched == 1
@@ -217,7 +218,7 @@ def test_a_key_set_is_fetched_once(url: str) -> None:
 def test_an_unknown_kid_fetches_again_but_not_at_every_launch(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sets = KeySets()
+    sets = KeySets(OutboundSession(production=False))
     sets.get(url, "one")
     Platform.answer = _key_set("one", "two")
     sets.get(url, "two")
@@ -228,7 +229,7 @@ def test_an_unknown_kid_fetches_again_but_not_at_every_launch(
 
 
 def test_keys_serve_on_while_the_platform_is_down(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    sets = KeySets()
+    sets = KeySets(OutboundSession(production=False))
     sets.get(url, "one")
     Platform.answer = b""
     monkeypatch.setattr(key_sets, "FRESH_SECONDS", -1)
@@ -239,14 +240,14 @@ def test_keys_serve_on_while_the_platform_is_down(url: str, monkeypatch: pytest.
 def test_rubbish_is_no_key_set(url: str, answer: bytes) -> None:
     Platform.answer = answer
     with pytest.raises(KeySetError):
-        KeySets().get(url, "one")
+        KeySets(OutboundSession(production=False)).get(url, "one")
 
 
-def test_a_platform_that_drips_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_sets, "TOTAL_SECONDS", 0.3)
+def test_a_platform_that_drips_is_left_in_time() -> None:
+    http = OutboundSession(production=False, total_seconds=0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/keys"
-        begun, sets = time.monotonic(), KeySets()
+        begun, sets = time.monotonic(), KeySets(http)
         for _ in range(3):
             with pytest.raises(KeySetError):
                 sets.get(url, "one")
