@@ -21,8 +21,12 @@ from app.lti.models import RegistrationSource
 from app.lti.platforms import (
     PlatformConfigError,
     PlatformEntry,
+    approve_deployment,
     find_platform,
+    known_deployment,
     list_platforms,
+    pending_deployments,
+    private_key_files,
     remove_platform,
     save_platform,
     sync_tool_config,
@@ -66,12 +70,12 @@ def prepare() -> None:
     settings: Settings = current_app.config["SETTINGS"]
     database().upgrade()
     try:
-        _key_ring().check()
         if not settings.tool_config.exists():
             shutil.copy(shipped_tool_config(), settings.tool_config)
             click.echo(f"{settings.tool_config} is a form for the platforms that may launch the tool.")
         with database().transaction() as session:
             sync_tool_config(session, settings.tool_config)
+            _key_ring().check(private_key_files(session))
     except (PlatformConfigError, PrivateKeyError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -146,6 +150,8 @@ def show_platforms() -> None:
     with database().transaction() as session:
         for found, deployments in list_platforms(session):
             click.echo(f"{found.issuer}\t{found.client_id}\t{', '.join(deployments) or '-'}\t{found.source}")
+            for pending in pending_deployments(session, found.id):
+                click.echo(f"  pending since {pending.created_at:%Y-%m-%d}: {pending.deployment_id}")
 
 
 @platform.command("remove")
@@ -156,6 +162,20 @@ def forbid_platform(issuer: str, client_id: str) -> None:
     with _refusals_as_messages(), database().transaction() as session:
         remove_platform(session, issuer, client_id)
     click.echo(f"{issuer} may no longer launch the tool.")
+
+
+@platform.command("approve")
+@click.option("--issuer", required=True, help="The platform's issuer.")
+@click.option("--client-id", required=True, help="The tool's client id there.")
+@click.option("--deployment-id", required=True, help="The deployment that is pending.")
+@click.option("--replaces", help="The deployment whose courses it opens, after the tool was installed again.")
+def approve(issuer: str, client_id: str, deployment_id: str, replaces: str | None) -> None:
+    """Let a new deployment of a registered platform in."""
+    with _refusals_as_messages(), database().transaction() as session:
+        found = find_platform(session, issuer, client_id)
+        replaced = known_deployment(session, found.id, replaces) if replaces else None
+        approve_deployment(session, known_deployment(session, found.id, deployment_id), replaced)
+    click.echo(f"Deployment {deployment_id} may launch the tool.")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pylti1p3.tool_config import ToolConfAbstract
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
+from app.courses.models import Course
 from app.database import upsert
 from app.lti.models import Deployment, Platform, RegistrationSource, RegistrationState
 from app.lti.refusals import AmbiguousPlatformError, UnknownPlatformError
@@ -29,6 +30,7 @@ class PlatformEntry(BaseModel):
     auth_token_url: str
     key_set_url: str
     auth_audience: str | None = None
+    private_key_file: str | None = None
     deployment_ids: list[str] = Field(default_factory=list)
 
     @field_validator("auth_login_url", "auth_token_url", "key_set_url")
@@ -230,3 +232,69 @@ def to_registration(platform: Platform) -> Registration:
     if platform.auth_audience:
         registration.set_auth_audience(platform.auth_audience)
     return registration
+
+
+def private_key_files(session: Session) -> list[str]:
+    """Return the key files of active platforms that have one of their own."""
+    query = (
+        select(Platform.private_key_file)
+        .where(
+            Platform.workflow_state == RegistrationState.ACTIVE, col(Platform.private_key_file).is_not(None)
+        )
+        .distinct()
+    )
+    return [name for name in session.exec(query) if name]
+
+
+def pending_deployments(session: Session, platform_id: int) -> list[Deployment]:
+    """Return a platform's deployments that wait for approval, oldest first."""
+    query = select(Deployment).where(
+        Deployment.platform_id == platform_id, Deployment.workflow_state == RegistrationState.PENDING
+    )
+    return list(session.exec(query.order_by(col(Deployment.id))))
+
+
+def known_deployment(session: Session, platform_id: int, deployment_id: str) -> Deployment:
+    """Find one of a platform's deployments in whatever state. Raises `PlatformConfigError`."""
+    key = {"platform_id": platform_id, "deployment_id": deployment_id}
+    found = session.exec(select(Deployment).filter_by(**key)).first()
+    if found is None:
+        raise PlatformConfigError(
+            f"The platform has no deployment {deployment_id}. One becomes known with its first launch, "
+            "or with “ai-experiences platform add”."
+        )
+    return found
+
+
+def approve_deployment(session: Session, deployment: Deployment, replaces: Deployment | None = None) -> None:
+    """Let a deployment's launches in; as one that `replaces` another, to that one's courses.
+
+    Raises `PlatformConfigError` where it cannot replace the other.
+    """
+    if replaces is not None:
+        _refuse_unless_replaceable(session, deployment, replaces)
+        deployment.home_id = replaces.courses_of
+    deployment.workflow_state = RegistrationState.ACTIVE
+
+
+def remove_deployment(deployment: Deployment) -> None:
+    """Refuse a deployment's launches, those of a pending one too; its people and work stay.
+
+    Raises `PlatformConfigError` for one that `tool_config.json` would bring back.
+    """
+    if deployment.source is RegistrationSource.TOOL_CONFIG:
+        raise PlatformConfigError(
+            "This deployment stands in tool_config.json: strike it out there and restart."
+        )
+    deployment.workflow_state = RegistrationState.REMOVED
+
+
+def _refuse_unless_replaceable(session: Session, deployment: Deployment, replaces: Deployment) -> None:
+    if replaces.platform_id != deployment.platform_id:
+        raise PlatformConfigError("A deployment replaces one of its own platform only.")
+    if replaces.courses_of == deployment.courses_of:
+        raise PlatformConfigError("These two deployments open the same courses already.")
+    if session.exec(select(Course.id).where(Course.deployment_id == deployment.id)).first() is not None:
+        raise PlatformConfigError(
+            "This deployment has courses of its own by now, so it cannot open another's."
+        )

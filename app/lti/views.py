@@ -27,6 +27,7 @@ from app.lti.keys import KeyRing
 from app.lti.launch import Answer, Opened, receive_launch
 from app.lti.login import STORAGE_TARGET, cookie_name, pending_login, set_login_cookie, start_login
 from app.lti.models import Platform
+from app.lti.platforms import private_key_files
 from app.lti.refusals import AnotherBrowserError, LaunchRefusedError, StateRefusedError, TokenRefusedError
 from app.lti.sessions import hand_cookie_to
 from app.settings import Settings
@@ -102,7 +103,10 @@ def launch_by_hand() -> Response:
 @blueprint.get(tool.KEY_SET_PATH)
 def key_set() -> Response:
     """The tool's public keys."""
-    return jsonify(cast(KeyRing, current_app.extensions["key_ring"]).public_key_set())
+    key_ring = cast(KeyRing, current_app.extensions["key_ring"])
+    with database().snapshot() as db:
+        own_files = private_key_files(db)
+    return jsonify(key_ring.public_key_set(own_files))
 
 
 @blueprint.get("/lti/config.json")

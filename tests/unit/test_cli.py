@@ -1,12 +1,15 @@
 """The command line."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import cli
+from app.database import Database
+from app.lti.platforms import find_platform, note_deployment
 
 ADD = [
     *("platform", "add", "--issuer", "https://lms.example.edu", "--client-id", "7", "--deployment-id", "1"),
@@ -121,3 +124,32 @@ def test_a_key_that_others_may_read_stops_the_start(tmp_path: Path) -> None:
     result = run("db", "upgrade")
     assert result.exit_code == 1
     assert "chmod 600 keys/rsa-" in result.output
+
+
+def test_a_pending_deployment_is_shown_and_approved_in_place_of_another(tmp_path: Path) -> None:
+    run("db", "upgrade")
+    run(*ADD)
+    database = Database("sqlite:///instance/ai_experiences.db")
+    with database.transaction() as session:
+        note_deployment(session, find_platform(session, "https://lms.example.edu", "7"), "2")
+    database.engine.dispose()
+    assert re.search(r"pending since \d{4}-\d\d-\d\d: 2\n", run("platform", "list").output)
+    names = ("--issuer", "https://lms.example.edu", "--client-id", "7")
+    unknown = run("platform", "approve", *names, "--deployment-id", "3")
+    assert unknown.exit_code == 1
+    assert "no deployment 3" in unknown.output
+    approved = run("platform", "approve", *names, "--deployment-id", "2", "--replaces", "1")
+    assert approved.output == "Deployment 2 may launch the tool.\n"
+    assert "\t1, 2\t" in run("platform", "list").output
+
+
+def test_a_platforms_own_key_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
+    entry = {
+        "client_id": "9",
+        **{f"{name}_url": "https://lms.example.edu/x" for name in ("auth_login", "auth_token", "key_set")},
+        "private_key_file": "school.pem",
+    }
+    (tmp_path / "tool_config.json").write_text(json.dumps({"https://lms.example.edu": [entry]}))
+    result = run("db", "upgrade")
+    assert result.exit_code == 1
+    assert "school.pem cannot be read" in result.output

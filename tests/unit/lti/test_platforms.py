@@ -6,14 +6,21 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session
 
-from app.lti.models import RegistrationSource
+from app.courses.models import Course
+from app.lti.models import Platform, RegistrationSource, RegistrationState
 from app.lti.platforms import (
     PlatformConfigError,
     PlatformEntry,
+    approve_deployment,
     find_deployment,
     find_platform,
+    known_deployment,
     list_platforms,
+    note_deployment,
+    pending_deployments,
+    private_key_files,
     read_tool_config,
+    remove_deployment,
     remove_platform,
     save_platform,
     sync_tool_config,
@@ -124,3 +131,70 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: str) -> No
 
 def test_a_missing_file_means_none(tmp_path: Path) -> None:
     assert read_tool_config(tmp_path / "nowhere.json") == []
+
+
+def registered(db: Session, **changes: object) -> Platform:
+    entry = PlatformEntry.model_validate(ENTRY | changes)
+    return save_platform(db, ISSUER, entry, RegistrationSource.COMMAND)
+
+
+def test_a_new_deployment_waits_until_it_is_approved(db: Session) -> None:
+    platform = registered(db)
+    fresh = note_deployment(db, platform, "new")
+    assert pending_deployments(db, platform.id) == [fresh]
+    assert find_deployment(db, platform.id, "new") is None
+    approve_deployment(db, fresh)
+    assert pending_deployments(db, platform.id) == []
+    assert find_deployment(db, platform.id, "new") == fresh
+    assert fresh.courses_of == fresh.id
+
+
+def test_a_deployment_that_is_refused_stays_refused(db: Session) -> None:
+    platform = registered(db)
+    remove_deployment(note_deployment(db, platform, "new"))
+    assert pending_deployments(db, platform.id) == []
+    assert note_deployment(db, platform, "new", approve=True).workflow_state is RegistrationState.REMOVED
+
+
+def test_a_reinstalled_tool_opens_the_courses_of_the_deployment_it_replaces(db: Session) -> None:
+    platform = registered(db)
+    first = known_deployment(db, platform.id, "a")
+    second, third = (note_deployment(db, platform, name) for name in ("second", "third"))
+    approve_deployment(db, second, replaces=first)
+    approve_deployment(db, third, replaces=second)
+    assert first.id == second.courses_of == third.courses_of
+
+
+def test_a_deployment_replaces_neither_itself_nor_another_platforms(db: Session) -> None:
+    one, two = registered(db), registered(db, client_id="2", deployment_ids=["b"])
+    fresh = note_deployment(db, one, "new")
+    for other in (fresh, known_deployment(db, two.id, "b")):
+        with pytest.raises(PlatformConfigError):
+            approve_deployment(db, fresh, replaces=other)
+    assert fresh.workflow_state is RegistrationState.PENDING
+
+
+def test_a_deployment_with_courses_of_its_own_cannot_open_anothers(db: Session) -> None:
+    platform = registered(db)
+    first, second = (known_deployment(db, platform.id, name) for name in ("a", "b"))
+    db.add(Course(platform_id=platform.id, deployment_id=second.id, context_id="c", title="C"))
+    db.flush()
+    with pytest.raises(PlatformConfigError, match="courses of its own"):
+        approve_deployment(db, second, replaces=first)
+
+
+def test_what_tool_config_names_is_removed_there(db: Session, tool_config: Path) -> None:
+    sync_tool_config(db, tool_config)
+    platform = find_platform(db, ISSUER, "1")
+    with pytest.raises(PlatformConfigError, match="strike it out"):
+        remove_deployment(known_deployment(db, platform.id, "a"))
+
+
+def test_an_entry_may_name_a_key_of_its_own(db: Session, tool_config: Path) -> None:
+    tool_config.write_text(json.dumps({ISSUER: [ENTRY | {"private_key_file": "school.pem"}]}))
+    sync_tool_config(db, tool_config)
+    assert find_platform(db, ISSUER, "1").private_key_file == "school.pem"
+    assert private_key_files(db) == ["school.pem"]
+    tool_config.write_text(json.dumps({ISSUER: [ENTRY]}))
+    sync_tool_config(db, tool_config)
+    assert private_key_files(db) == []
