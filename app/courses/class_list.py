@@ -91,8 +91,8 @@ def _upsert_people(session: Session, platform_id: int, people: Sequence[ListedPe
             "name": func.coalesce(fresh.name, User.name),
             "avatar_url": func.coalesce(fresh.avatar_url, User.avatar_url),
         },
-    ).returning(User.sub, func.coalesce(User.merged_into_id, User.id))
-    return dict(session.execute(statement).tuples())
+    ).returning(User.sub, func.coalesce(User.merged_into_id, User.id).label("id"))
+    return {row.sub: row.id for row in session.execute(statement)}
 
 
 def _enrollments(session: Session, course: Course) -> dict[int, Enrollment]:

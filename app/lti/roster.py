@@ -1,7 +1,6 @@
 """Class lists, read from platforms by Names and Role Provisioning Services 2.0.
 
-A course's list is read by one worker at a time, which holds it by a lease and renews it with every page. The columns of
-`CourseServices` say where it stands:
+A course's list is read by one worker at a time, which holds it by a lease. `CourseServices` says where it stands:
 
     roster_due_at  roster_error
     None           None          nobody wants it
@@ -99,15 +98,23 @@ class Rosters:
 
     def freshen(self, course_id: int) -> RosterStatus:
         """Have the list read in the background if it is older than five minutes; wait up to two seconds for it."""
-        self._want(course_id, _is_due_at_visit)
+        offer = self._offer(course_id)
+        if offer is not None and _is_due_at_visit(offer):
+            self._have_read(offer)
+            offer = self._offer(course_id)
         until = time.monotonic() + WAIT_SECONDS
-        while (status := self._status(course_id)).state is RosterState.READING and time.monotonic() < until:
+        while (status := _status_of(offer)).state is RosterState.READING and time.monotonic() < until:
             time.sleep(LOOK_EVERY_SECONDS)
+            offer = self._offer(course_id)
         return status
 
     def update(self, course_id: int) -> bool:
         """Have the list read now; False within a minute of the last time, and while it is being read."""
-        return self._want(course_id, _may_be_asked_for)
+        offer = self._offer(course_id)
+        if offer is None or not _may_be_asked_for(offer):
+            return False
+        self._have_read(offer)
+        return True
 
     def work(self) -> bool:
         """Read one list that is due; False where none is (`app.lti.owed.Work`)."""
@@ -122,34 +129,22 @@ class Rosters:
             logger.warning("class list of course %s: another worker has taken it over", reading.course.id)
         return True
 
-    def _want(self, course_id: int, may_begin: Callable[[CourseServices], bool]) -> bool:
+    def _offer(self, course_id: int) -> CourseServices | None:
         with self._database.snapshot() as session:
             offer = session.get(CourseServices, course_id)
-        if offer is None or not offer.roster_url or not may_begin(offer):
-            return False
+        return offer if offer is not None and offer.roster_url else None
+
+    def _have_read(self, offer: CourseServices) -> None:
         with self._database.transaction() as session:
             session.execute(
                 update(CourseServices)
                 .where(
-                    col(CourseServices.course_id) == course_id,
+                    col(CourseServices.course_id) == offer.course_id,
                     col(CourseServices.roster_due_at).is_not_distinct_from(offer.roster_due_at),
                 )
                 .values(roster_due_at=utc_now(), roster_attempts=0, roster_error=None)
             )
         self._wake()
-        return True
-
-    def _status(self, course_id: int) -> RosterStatus:
-        with self._database.snapshot() as session:
-            offer = session.get(CourseServices, course_id)
-        if offer is None or not offer.roster_url:
-            return RosterStatus(RosterState.NOT_OFFERED)
-        state = RosterState.READ
-        if offer.roster_error is not None:
-            state = RosterState.FAILED
-        elif offer.roster_due_at is not None and not _is_given_up(offer):
-            state = RosterState.READING
-        return RosterStatus(state, offer.roster_synced_at, offer.roster_error)
 
     def _claim(self) -> _Reading | None:
         now = utc_now()
@@ -195,10 +190,12 @@ class Rosters:
         return None
 
     def _hold(self, reading: _Reading) -> None:
-        """Renew the lease. Raises `ServiceUnavailableError` where the reading takes too long."""
+        """Renew the lease in time. Raises `ServiceUnavailableError` where the reading takes too long."""
         now = utc_now()
         if now - reading.began > LONGEST:
             raise ServiceUnavailableError(N_("The platform took too long to answer."))
+        if reading.lease - now > LEASE / 2:
+            return
         with self._database.transaction() as session:
             _change_held(session, reading, roster_due_at=now + LEASE)
         reading.lease = now + LEASE
@@ -209,6 +206,17 @@ class Rosters:
         with self._database.transaction() as session:
             _change_held(session, reading, **outcome)
             record_class_list(session, reading.course, people, as_of=reading.began, whole=problem is None)
+
+
+def _status_of(offer: CourseServices | None) -> RosterStatus:
+    if offer is None:
+        return RosterStatus(RosterState.NOT_OFFERED)
+    state = RosterState.READ
+    if offer.roster_error is not None:
+        state = RosterState.FAILED
+    elif offer.roster_due_at is not None and not _is_given_up(offer):
+        state = RosterState.READING
+    return RosterStatus(state, offer.roster_synced_at, offer.roster_error)
 
 
 def _is_due_at_visit(offer: CourseServices) -> bool:

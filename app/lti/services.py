@@ -54,7 +54,8 @@ SCOPE_REFUSED = N_("The platform's administrators do not let the tool use this s
 class ServiceError(Exception):
     """A service that did not do what it was asked for. Its text is one line without secrets.
 
-    Texts of this tool are message ids: `gettext` them to show them; a platform's own words stay as they are.
+    Texts of this tool are message ids: pass them through `gettext` in Python, not in a template, which would read a
+    platform's percent signs as format.
     """
 
 

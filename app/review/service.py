@@ -17,6 +17,7 @@ from app.errors import NotFoundError
 from app.experiences.models import Experience, WorkflowState
 from app.identity import Identity, Right
 from app.llm.interface import Speaker
+from app.lti.grades import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Transcript:
     student: User
     scenario: Scenario
     messages: Sequence[Message]
+
+    @property
+    def work(self) -> Work:
+        """The student's work, as it is graded."""
+        return Work(self.experience.id, self.student.id, self.conversation.id)
 
 
 def class_of(session: Session, identity: Identity, experience: Experience) -> list[StudentRow]:

@@ -1,12 +1,19 @@
-"""Pages for teachers: an experience with its class, and transcripts to read and to print."""
+"""Pages for teachers: an experience with its class, and transcripts to read, to grade and to print."""
 
-from flask import render_template
+from http import HTTPStatus
+from typing import cast
 
-from app.database import request_session
+from flask import current_app, redirect, render_template, url_for
+from werkzeug.wrappers import Response
+
+from app.database import release_request_session, request_session
 from app.experiences.service import get_experience
 from app.identity import Right
+from app.lti import grades
+from app.lti.owed import Owed
 from app.lti.sessions import current_identity, launch_blueprint
 from app.review import service
+from app.review.forms import GradeForm, grade_form
 
 blueprint = launch_blueprint("review", __name__)
 
@@ -28,12 +35,34 @@ def experience(experience_id: int) -> str:
 
 @blueprint.get("/conversations/<id:conversation_id>/transcript")
 def transcript(conversation_id: int) -> str:
-    """One conversation, with times."""
-    session = request_session()
-    read = service.transcript(session, current_identity(), conversation_id)
-    return render_template(
-        "review/transcript.html", transcript=read, attempts=service.attempts_of(session, read)
-    )
+    """One conversation, with times, and the grade for it."""
+    read = service.transcript(request_session(), current_identity(), conversation_id)
+    return _show_transcript(read, None)
+
+
+@blueprint.post("/conversations/<id:conversation_id>/grade")
+def grade(conversation_id: int) -> Response | tuple[str, int]:
+    """Send a grade to the gradebook; with mistakes, the form comes back as it was typed."""
+    session, identity = request_session(), current_identity()
+    read = service.transcript(session, identity, conversation_id)
+    identity.require(Right.GRADE)
+    form = GradeForm()  # type: ignore[no-untyped-call]
+    if not form.validate():  # type: ignore[no-untyped-call]
+        return _show_transcript(read, form), HTTPStatus.BAD_REQUEST
+    try:
+        grades.give_grade(session, identity, read.work, form.grade, seen=form.seen_score())
+    except grades.GradedMeanwhileError:
+        return _show_transcript(read, form, graded_meanwhile=True), HTTPStatus.CONFLICT
+    return _on_its_way(conversation_id)
+
+
+@blueprint.post("/conversations/<id:conversation_id>/grade/retry")
+def send_grade_again(conversation_id: int) -> Response:
+    """Try again to send what the gradebook did not take."""
+    session, identity = request_session(), current_identity()
+    read = service.transcript(session, identity, conversation_id)
+    grades.send_again(session, identity, read.work)
+    return _on_its_way(conversation_id)
 
 
 @blueprint.get("/experiences/<id:experience_id>/transcripts")
@@ -46,3 +75,28 @@ def transcripts(experience_id: int) -> str:
         experience=found,
         transcripts=service.all_transcripts(session, identity, found),
     )
+
+
+def _show_transcript(
+    read: service.Transcript, form: GradeForm | None, *, graded_meanwhile: bool = False
+) -> str:
+    session, identity = request_session(), current_identity()
+    standing = grades.standing_of(session, identity, read.work)
+    if form is None:
+        form = grade_form(standing)
+    elif graded_meanwhile:
+        form.show(standing)
+    return render_template(
+        "review/transcript.html",
+        transcript=read,
+        attempts=service.attempts_of(session, read),
+        standing=standing,
+        form=form,
+        graded_meanwhile=graded_meanwhile,
+    )
+
+
+def _on_its_way(conversation_id: int) -> Response:
+    release_request_session()
+    cast(Owed, current_app.extensions["owed"]).wake()
+    return redirect(url_for(".transcript", conversation_id=conversation_id, _anchor="grade"), 303)

@@ -1,6 +1,9 @@
 """Teachers see who is where and read what was said."""
 
+import time
+
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
 
 from app.sandbox import Sandbox
@@ -24,19 +27,32 @@ def experience_id(app: Flask, sandbox: Sandbox, teacher: Visitor, fake_model: Fa
     return experience_id
 
 
-def rows(teacher: Visitor, experience_id: int) -> list[list[str]]:
-    table = teacher.page(f"/experiences/{experience_id}").select("[data-testid=student-row]")
+def class_page(teacher: Visitor, experience_id: int) -> BeautifulSoup:
+    """Open the class, and look again until its list has been read."""
+    until = time.monotonic() + 20
+    while (page := teacher.page(f"/experiences/{experience_id}")).select_one("[data-reading]"):
+        assert time.monotonic() < until, "the class list is still being read"
+    return page
+
+
+def rows(page: BeautifulSoup) -> list[list[str]]:
+    table = page.select("[data-testid=student-row]")
     return [[cell.text.strip() for cell in row.select("th, td")][:3] for row in table]
 
 
 def test_the_class_shows_every_student_and_only_students(teacher: Visitor, experience_id: int) -> None:
-    assert rows(teacher, experience_id) == [
+    page = class_page(teacher, experience_id)
+    assert rows(page) == [
         ["Amara Diallo", "Completed", "1"],
         ["Chloe Tran", "Not started", ""],
+        ["Jonas Lindqvist", "Not started", ""],
         ["Liam O'Connor", "In progress", "1"],
+        ["Sofía Hernández-Castillo", "Not started", ""],
+        ["Thị Mai Nguyễn", "Not started", ""],
+        ["Yusuf Demir", "Not started", ""],
     ]
-    counts = teacher.page(f"/experiences/{experience_id}").select_one("[data-testid=counts]").text
-    assert " ".join(counts.split()) == "1 not started · 1 in progress · 1 completed"
+    counts = page.select_one("[data-testid=counts]").text
+    assert " ".join(counts.split()) == "5 not started · 1 in progress · 1 completed"
 
 
 def test_a_transcript_shows_both_sides_with_times_and_model(teacher: Visitor, experience_id: int) -> None:
@@ -102,6 +118,7 @@ def test_the_class_costs_a_constant_number_of_queries(
         )
 
     Visitor.launch(app, sandbox, "amara.diallo").start(experience_id)
+    class_page(teacher, experience_id)
     one = cost()
     for who in ("liam.oconnor", "mai.nguyen", "chloe.tran", "yusuf.demir"):
         Visitor.launch(app, sandbox, who).start(experience_id)

@@ -3,7 +3,11 @@ const format = new Intl.DateTimeFormat(document.documentElement.lang || undefine
   dateStyle: "medium",
   timeStyle: "short",
 });
-for (const element of document.querySelectorAll("time[datetime]")) {
-  element.title = element.textContent;
-  element.textContent = format.format(new Date(element.dateTime));
+export function showTimes(root) {
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    element.title = element.textContent;
+    element.textContent = format.format(new Date(element.dateTime));
+  }
 }
+
+showTimes(document);
