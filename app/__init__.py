@@ -31,6 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.lti.outbound import OutboundSession
     from app.lti.owed import Owed
     from app.lti.roster import Rosters
+    from app.lti.scores import Scores
     from app.lti.services import PlatformServices
     from app.lti.sessions import LaunchSessions
     from app.lti.views import blueprint as lti
@@ -62,6 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     services = PlatformServices(app.extensions["key_ring"], production=settings.production)
     app.extensions["rosters"] = rosters = Rosters(database, services, owed.wake)
     owed.add(rosters.work)
+    owed.add(Scores(database, services, settings.app_url).work)
     owed.init_app(app)
     for blueprint in (lti, opening, experiences, conversations, review):
         app.register_blueprint(blueprint)

@@ -21,6 +21,7 @@ from app.experiences.models import Experience, WorkflowState
 from app.experiences.service import get_experience
 from app.identity import Identity
 from app.llm.interface import Speaker
+from app.lti.grades import Work, hand_in
 from app.text import clean_text
 
 MAX_MESSAGE = 4_000
@@ -179,7 +180,10 @@ def start_conversation(session: Session, identity: Identity, experience_id: int,
 
 
 def finish_conversation(session: Session, conversation: Conversation) -> None:
-    """Let the person hand the conversation in: completed. One without a word of theirs is only ended."""
+    """Let the person hand the conversation in: completed, and to the gradebook unless it is a trial.
+
+    One without a word of theirs is only ended.
+    """
     if not conversation.active:
         return
     spoken = session.exec(
@@ -188,6 +192,8 @@ def finish_conversation(session: Session, conversation: Conversation) -> None:
         )
     ).first()
     _end(conversation, ConversationState.COMPLETED if spoken else ConversationState.ENDED)
+    if spoken and not conversation.is_preview:
+        hand_in(session, Work(conversation.experience_id, conversation.user_id, conversation.id))
 
 
 def send_message(session: Session, conversation: Conversation, text: str, client_key: str) -> Turn:

@@ -24,6 +24,7 @@ from app.errors import wants_json
 from app.experiences.service import get_experience
 from app.identity import Right
 from app.llm.interface import ModelAdapter, ModelErrorCode
+from app.lti.owed import Owed
 from app.lti.sessions import current_identity, launch_blueprint
 from app.markdown import render_markdown
 from app.text import clean_line
@@ -122,6 +123,8 @@ def finish(conversation_id: int) -> BaseResponse:
     session = request_session()
     conversation = service.conversation_for(session, current_identity(), conversation_id, to_write=True)
     service.finish_conversation(session, conversation)
+    release_request_session()
+    cast(Owed, current_app.extensions["owed"]).wake()
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 
 

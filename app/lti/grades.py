@@ -1,17 +1,136 @@
-"""Scores for the platform's gradebook (LTI Assignment and Grade Services 2.0): what is sent for whom, and when."""
+"""What the platform's gradebook is owed (LTI Assignment and Grade Services 2.0): columns, work handed in, grades.
 
+A score waits in its table until `app.lti.scores` has sent it. Scores of one person arrive in the order of their
+timestamps; one that is overtaken before anything of it can have arrived is not sent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from sqlmodel import Session
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import ColumnElement, delete, func, or_, update
+from sqlmodel import Session, col, select
 
-from app.database import upsert
-from app.lti.models import LineItem
+from app.courses.models import User
+from app.database import upsert, utc_now
+from app.errors import ConflictError, NotFoundError
+from app.experiences.models import Experience
+from app.identity import Identity, Right
+from app.lti.models import CourseServices, LineItem, Score, ScoreState
+from app.lti.services import N_
+from app.lti.tool import LINE_ITEM_SCOPE, SCORE_SCOPE
 
 LINE_ITEM_TAG = "ai-experiences"
+DEFAULT_MAXIMUM = 100.0
+COLUMN_GONE = N_("The column is no longer in the gradebook. “Try again” finds it or makes a new one.")
+# Moodle compares timestamps by the second, and each repeat of a score is a little older than the one before.
+TIMESTAMP_STEP = timedelta(seconds=1)
+
+
+class ActivityProgress(StrEnum):
+    """How far the student is (AGS 2.0, section 3.4.7). What is submitted may be submitted again."""
+
+    SUBMITTED = "Submitted"
+    COMPLETED = "Completed"
+
+
+class GradingProgress(StrEnum):
+    """How far the grading is (AGS 2.0, section 3.4.8). Points that come with ``PendingManual`` may still change."""
+
+    PENDING_MANUAL = "PendingManual"
+    FULLY_GRADED = "FullyGraded"
+
+
+class Missing(StrEnum):
+    """What a course lacks for grades to be sent."""
+
+    SERVICE = "service"
+    SCORE_SCOPE = "score scope"
+    COLUMN = "column"
+
+
+class GradesNotOfferedError(ConflictError):
+    """Grading where the platform offers no gradebook to the tool."""
+
+    code = "grades_not_offered"
+    title = _l("Nothing was sent")
+    message = _l("This course does not let the tool send grades. Reload the page to see what is missing.")
+
+
+class GradedMeanwhileError(ConflictError):
+    """Grading over a grade that the teacher has not seen."""
+
+    code = "graded_meanwhile"
+
+
+class NothingFailedError(ConflictError):
+    """Sending again what is on its way or has arrived."""
+
+    code = "nothing_failed"
+    message = _l("Nothing has failed, or it is on its way again already. Reload the page.")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A student's work on an experience; the conversation is what a teacher reads of it."""
+
+    experience_id: int
+    user_id: int
+    conversation_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """Points of a maximum, which the platform scales to its column's, and a comment that the student sees."""
+
+    points: float
+    maximum: float
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The latest that one column was, or is to be, told of a student. ``label`` is None where none is known."""
+
+    label: str | None
+    score: Score
+
+    @property
+    def is_grade(self) -> bool:
+        """True for a grade, False for work handed in."""
+        return is_grade(self.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a student's work stands with the gradebook.
+
+    ``missing`` is None where grades can be sent. ``grade`` is the latest given; ``maximum`` what the next one is out
+    of; ``seen`` names the latest score, so that a page knows how much its reader has seen.
+    """
+
+    missing: Missing | None
+    entries: list[Entry]
+    grade: Score | None
+    maximum: float
+    seen: int
+
+    @property
+    def failed(self) -> bool:
+        """True where something did not arrive and will not be sent again by itself."""
+        return any(entry.score.state is ScoreState.FAILED for entry in self.entries)
+
+    @property
+    def waiting(self) -> bool:
+        """True where something is on its way."""
+        return any(entry.score.state is ScoreState.WAITING for entry in self.entries)
 
 
 def resource_id_of(experience_id: int) -> str:
-    """Return what a line item of an experience carries as ``resourceId``, so that it is found again (section 3.1.3)."""
+    """Return what a line item of an experience carries as ``resourceId``, so that it is found again (AGS 3.1.3)."""
     return f"experience-{experience_id}"
 
 
@@ -27,7 +146,8 @@ def record_line_item(
 ) -> LineItem:
     """Write down a column of the gradebook as an experience's, as a launch or the platform tells of it.
 
-    ``label`` and ``score_maximum`` are the column's own; what is None stays as it was.
+    A column belongs to one experience: the latest said. Scores that were waiting for a column go to it. ``label`` and
+    ``score_maximum`` are the column's own; what is None stays as it was.
     """
     known: dict[str, Any] = {
         "resource_link_id": resource_link_id,
@@ -35,4 +155,245 @@ def record_line_item(
         "score_maximum": score_maximum,
     }
     values = {"course_id": course_id} | {name: value for name, value in known.items() if value is not None}
-    return upsert(session, LineItem, key={"experience_id": experience_id, "url": url}, values=values)
+    recorded = session.exec(
+        select(LineItem).where(LineItem.course_id == course_id, LineItem.url == url)
+    ).all()
+    for line_item in recorded:
+        if line_item.experience_id != experience_id:
+            forget_line_item(session, line_item.id)
+        elif values.items() <= line_item.model_dump().items():
+            return line_item
+    line_item = upsert(session, LineItem, key={"experience_id": experience_id, "url": url}, values=values)
+    session.execute(
+        update(Score)
+        .where(
+            col(Score.experience_id) == experience_id,
+            col(Score.line_item_id).is_(None),
+            col(Score.state) == ScoreState.WAITING,
+        )
+        .values(line_item_id=line_item.id)
+    )
+    return line_item
+
+
+def forget_line_item(session: Session, line_item_id: int) -> None:
+    """Drop a column that is no longer there. What was on its way to it has failed."""
+    of_column = update(Score).where(col(Score.line_item_id) == line_item_id)
+    session.execute(
+        of_column.where(col(Score.state) == ScoreState.WAITING).values(
+            state=ScoreState.FAILED, error=COLUMN_GONE
+        )
+    )
+    session.execute(of_column.values(line_item_id=None))
+    session.execute(delete(LineItem).where(col(LineItem.id) == line_item_id))
+
+
+def hand_in(session: Session, work: Work) -> None:
+    """Owe every column of the experience the news that a student has finished a conversation.
+
+    Nothing where the experience has no column. Points that the student has already are repeated, since a score
+    without points takes them away (AGS 2.0, section 3.4.5).
+    """
+    experience = session.get_one(Experience, work.experience_id)
+    columns = _columns(session, experience.id)
+    if not columns or _missing(session.get(CourseServices, experience.course_id), columns):
+        return
+    _lock_student(session, work)
+    grade = _latest_grade([score for score in _scores(session, work) if score.state is not ScoreState.FAILED])
+    for column in columns:
+        score = Score(
+            **_about(session, experience, work),
+            line_item_id=column.id,
+            activity_progress=ActivityProgress.SUBMITTED,
+            grading_progress=GradingProgress.PENDING_MANUAL,
+            score_given=grade.score_given if grade else None,
+            score_maximum=grade.score_maximum if grade else None,
+            new_submission=True,
+        )
+        _owe(session, score)
+
+
+def give_grade(session: Session, identity: Identity, work: Work, grade: Grade, *, seen: int) -> None:
+    """Owe every column of the experience a teacher's grade; where there is none yet, one is made as it is sent.
+
+    ``seen`` is the `Standing`'s that the teacher decided on. The same grade sent twice from one page counts once.
+    Raises `ForbiddenError`, `NotFoundError`, `GradesNotOfferedError` or `GradedMeanwhileError`.
+    """
+    experience = _gradable(session, identity, work)
+    columns = _columns(session, experience.id)
+    if _missing(session.get(CourseServices, experience.course_id), columns):
+        raise GradesNotOfferedError(log=f"course {experience.course_id}")
+    _lock_student(session, work)
+    latest = _latest_grade(_scores(session, work))
+    if latest is not None and latest.id > seen:
+        if _as_grade(latest) == grade and latest.conversation_id == work.conversation_id:
+            return
+        raise GradedMeanwhileError(log=f"score {latest.id}")
+    if not columns:
+        _lock_experience(session, experience)
+    column_ids: list[int | None] = [column.id for column in columns]
+    for column_id in column_ids or [None]:
+        score = Score(
+            **_about(session, experience, work),
+            line_item_id=column_id,
+            activity_progress=ActivityProgress.COMPLETED,
+            grading_progress=GradingProgress.FULLY_GRADED,
+            score_given=grade.points,
+            score_maximum=grade.maximum,
+            comment=grade.comment or None,
+            created_by_id=identity.user.id,
+        )
+        _owe(session, score)
+
+
+def send_again(session: Session, identity: Identity, work: Work) -> None:
+    """Have what failed sent anew, as of now. Raises `ForbiddenError`, `NotFoundError` or `NothingFailedError`."""
+    experience = _gradable(session, identity, work)
+    _lock_student(session, work)
+    scores = _scores(session, work)
+    failed = [entry.score for entry in _entries(_columns(session, experience.id), scores)]
+    failed = [score for score in failed if score.state is ScoreState.FAILED]
+    if not failed:
+        raise NothingFailedError(log=f"experience {experience.id} user {work.user_id}")
+    if any(score.line_item_id is None for score in failed):
+        _lock_experience(session, experience)
+    for score in failed:
+        score.timestamp = _next_timestamp(session, score.experience_id, score.user_id)
+        score.state, score.error = ScoreState.WAITING, None
+        score.attempts, score.due_at = 0, utc_now()
+        session.flush()
+
+
+def standing_of(session: Session, identity: Identity, work: Work) -> Standing:
+    """Tell where a student's work stands with the gradebook. Raises `ForbiddenError` or `NotFoundError`."""
+    experience = _gradable(session, identity, work)
+    columns = _columns(session, experience.id)
+    scores = _scores(session, work)
+    grade = _latest_grade(scores)
+    usual = columns[0].score_maximum if columns else DEFAULT_MAXIMUM
+    return Standing(
+        missing=_missing(session.get(CourseServices, experience.course_id), columns),
+        entries=_entries(columns, scores),
+        grade=grade,
+        maximum=(grade and grade.score_maximum) or usual,
+        seen=scores[-1].id if scores else 0,
+    )
+
+
+def is_grade(score: Score) -> bool:
+    """Tell a teacher's grade from work handed in, which may repeat the points of an earlier grade."""
+    return score.grading_progress == GradingProgress.FULLY_GRADED
+
+
+def same_column(older: type[Score], newer: type[Score] | Score) -> ColumnElement[bool]:
+    """Tell whether a score goes to the same column for the same student as a newer one, or may once there is one."""
+    return (
+        (col(older.experience_id) == newer.experience_id)
+        & (col(older.user_id) == newer.user_id)
+        & or_(col(older.line_item_id) == newer.line_item_id, col(older.line_item_id).is_(None))
+    )
+
+
+def _gradable(session: Session, identity: Identity, work: Work) -> Experience:
+    identity.require(Right.GRADE)
+    experience = session.get(Experience, work.experience_id)
+    if experience is None or experience.course_id != identity.course.id:
+        raise NotFoundError(log=f"experience {work.experience_id}")
+    return experience
+
+
+def _columns(session: Session, experience_id: int) -> Sequence[LineItem]:
+    return session.exec(
+        select(LineItem).where(LineItem.experience_id == experience_id).order_by(col(LineItem.id))
+    ).all()
+
+
+def _missing(offer: CourseServices | None, columns: Sequence[LineItem]) -> Missing | None:
+    if offer is None or not (offer.grade_scopes or columns):
+        return Missing.SERVICE
+    if SCORE_SCOPE not in offer.grade_scopes:
+        return Missing.SCORE_SCOPE
+    may_make = offer.line_items_url and LINE_ITEM_SCOPE in offer.grade_scopes
+    return None if columns or may_make else Missing.COLUMN
+
+
+def _scores(session: Session, work: Work) -> Sequence[Score]:
+    return session.exec(
+        select(Score)
+        .where(
+            Score.experience_id == work.experience_id,
+            Score.user_id == work.user_id,
+            Score.state != ScoreState.SUPERSEDED,
+        )
+        .order_by(col(Score.id))
+    ).all()
+
+
+def _latest_grade(scores: Sequence[Score]) -> Score | None:
+    return next((score for score in reversed(scores) if is_grade(score)), None)
+
+
+def _as_grade(score: Score) -> Grade:
+    return Grade(score.score_given or 0.0, score.score_maximum or 0.0, score.comment or "")
+
+
+def _entries(columns: Sequence[LineItem], scores: Sequence[Score]) -> list[Entry]:
+    """Return the latest score of each column; of what has no column, the latest where nothing came after it."""
+    latest = {score.line_item_id: score for score in scores}
+    entries = [Entry(column.label, latest[column.id]) for column in columns if column.id in latest]
+    without = latest.get(None)
+    if without is None or without.state is ScoreState.SENT:
+        return entries
+    return (
+        entries if any(entry.score.id > without.id for entry in entries) else [*entries, Entry(None, without)]
+    )
+
+
+def _about(session: Session, experience: Experience, work: Work) -> dict[str, Any]:
+    return {
+        "course_id": experience.course_id,
+        "experience_id": work.experience_id,
+        "user_id": work.user_id,
+        "conversation_id": work.conversation_id,
+        "timestamp": _next_timestamp(session, work.experience_id, work.user_id),
+    }
+
+
+def _owe(session: Session, score: Score) -> None:
+    """Queue a score, and overtake what waits before it for the same column.
+
+    What hands work in and has been tried may have arrived, so it is waited for; a grade gives way to a grade only.
+    """
+    overtaken = (
+        update(Score)
+        .where(
+            same_column(Score, score),
+            col(Score.state) == ScoreState.WAITING,
+            or_(col(Score.new_submission).is_(False), col(Score.attempts) == 0),
+        )
+        .values(state=ScoreState.SUPERSEDED)
+    )
+    if not is_grade(score):
+        overtaken = overtaken.where(col(Score.grading_progress) != GradingProgress.FULLY_GRADED)
+    session.execute(overtaken)
+    session.add(score)
+    session.flush()
+
+
+def _next_timestamp(session: Session, experience_id: int, user_id: int) -> datetime:
+    latest = session.exec(
+        select(func.max(Score.timestamp)).where(
+            Score.experience_id == experience_id, Score.user_id == user_id
+        )
+    ).one()
+    return max(utc_now(), latest + TIMESTAMP_STEP) if latest else utc_now()
+
+
+def _lock_student(session: Session, work: Work) -> None:
+    """Have one writer at a time for a student's scores, so that their timestamps grow."""
+    session.exec(select(User.id).where(User.id == work.user_id).with_for_update(key_share=True)).one()
+
+
+def _lock_experience(session: Session, experience: Experience) -> None:
+    """Have one writer at a time where there is no column, so that the oldest score is the one that makes it."""
+    session.exec(select(Experience.id).where(Experience.id == experience.id).with_for_update(key_share=True))
