@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Select as Subselect
 from sqlalchemy import case, func
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import Select
 
 from app.conversations.models import Conversation, ConversationState, Message
 from app.conversations.prompt import Scenario
 from app.conversations.service import Status, messages_of, status_of
-from app.courses.models import Enrollment, Role, User
+from app.courses.models import Enrollment, EnrollmentState, Role, User
 from app.errors import NotFoundError
 from app.experiences.models import Experience, WorkflowState
 from app.identity import Identity, Right
@@ -35,6 +36,19 @@ class StudentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassList:
+    """The students of an experience by name: those in the course, and those who left it and have work in it."""
+
+    students: Sequence[StudentRow]
+    left: Sequence[StudentRow]
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """How many students of the course there are in each status."""
+        return {status: sum(row.status is status for row in self.students) for status in Status}
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """A conversation as a teacher reads it, with the experience as it was when it began."""
 
@@ -50,8 +64,8 @@ class Transcript:
         return Work(self.experience.id, self.student.id, self.conversation.id)
 
 
-def class_of(session: Session, identity: Identity, experience: Experience) -> list[StudentRow]:
-    """List every student known in the course with their latest conversation, by name. One query."""
+def class_of(session: Session, identity: Identity, experience: Experience) -> ClassList:
+    """List every student known in the course with their latest conversation. One query."""
     identity.require(Right.READ_TRANSCRIPTS)
     latest = _latest_conversations(experience).subquery()
     written = (
@@ -61,28 +75,33 @@ def class_of(session: Session, identity: Identity, experience: Experience) -> li
         .group_by(col(Message.conversation_id))
         .subquery()
     )
-    rows = session.exec(
-        select(User, Conversation, func.coalesce(written.c.messages, 0), func.coalesce(latest.c.attempts, 0))
-        .join(Enrollment, col(Enrollment.user_id) == User.id)
+    found = session.execute(
+        select_columns(
+            col(Enrollment.workflow_state),
+            User,
+            Conversation,
+            func.coalesce(written.c.messages, 0),
+            func.coalesce(latest.c.attempts, 0),
+        )
+        .join(User, col(User.id) == Enrollment.user_id)
         .outerjoin(latest, latest.c.user_id == User.id)
         .outerjoin(Conversation, col(Conversation.id) == latest.c.id)
         .outerjoin(written, written.c.conversation_id == Conversation.id)
         .where(
-            Enrollment.course_id == identity.course.id,
-            Enrollment.role == Role.STUDENT,
+            col(Enrollment.course_id) == identity.course.id,
+            col(Enrollment.role) == Role.STUDENT,
             col(Enrollment.is_test).is_(False),
         )
         .order_by(func.lower(User.name), col(User.id))
     )
-    return [
-        StudentRow(user, status_of(conversation), conversation, messages, attempts)
-        for user, conversation, messages, attempts in rows
+    rows = [
+        (state, StudentRow(user, status_of(conversation), conversation, messages, attempts))
+        for state, user, conversation, messages, attempts in found
     ]
-
-
-def count_by_status(rows: Sequence[StudentRow]) -> dict[Status, int]:
-    """Count the students of each status."""
-    return {status: sum(row.status is status for row in rows) for status in Status}
+    return ClassList(
+        students=[row for state, row in rows if state is EnrollmentState.ACTIVE],
+        left=[row for state, row in rows if state is EnrollmentState.LEFT and row.conversation],
+    )
 
 
 def transcript(session: Session, identity: Identity, conversation_id: int) -> Transcript:

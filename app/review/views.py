@@ -1,16 +1,18 @@
 """Pages for teachers: an experience with its class, and transcripts to read, to grade and to print."""
 
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
-from flask import current_app, redirect, render_template, url_for
+from flask import current_app, flash, redirect, render_template, url_for
+from flask_babel import gettext
 from werkzeug.wrappers import Response
 
 from app.database import release_request_session, request_session
 from app.experiences.service import get_experience
-from app.identity import Right
+from app.identity import Identity, Right
 from app.lti import grades
 from app.lti.owed import Owed
+from app.lti.roster import Rosters
 from app.lti.sessions import current_identity, launch_blueprint
 from app.review import service
 from app.review.forms import GradeForm, grade_form
@@ -21,16 +23,30 @@ blueprint = launch_blueprint("review", __name__)
 @blueprint.get("/experiences/<id:experience_id>")
 def experience(experience_id: int) -> str:
     """An experience as its writers see it, with the class for those who may read transcripts."""
-    identity, session = current_identity(), request_session()
+    identity = current_identity()
     identity.require(Right.WRITE_EXPERIENCES)
-    found = get_experience(session, identity, experience_id)
-    rows = service.class_of(session, identity, found) if identity.may(Right.READ_TRANSCRIPTS) else None
-    return render_template(
-        "review/experience.html",
-        experience=found,
-        rows=rows,
-        counts=service.count_by_status(rows or []),
-    )
+    if not identity.may(Right.READ_TRANSCRIPTS):
+        found = get_experience(request_session(), identity, experience_id)
+        return render_template("review/experience.html", experience=found)
+    return render_template("review/experience.html", **_fresh_class(identity, experience_id))
+
+
+@blueprint.get("/experiences/<id:experience_id>/class")
+def class_list(experience_id: int) -> str:
+    """The class alone, for a page that waits for it."""
+    identity = current_identity()
+    identity.require(Right.READ_TRANSCRIPTS)
+    return render_template("review/_class.html", **_fresh_class(identity, experience_id))
+
+
+@blueprint.post("/experiences/<id:experience_id>/class")
+def update_class(experience_id: int) -> Response:
+    """Have the class list read from the platform."""
+    identity = current_identity()
+    identity.require(Right.READ_TRANSCRIPTS)
+    if not _rosters().update(identity.course.id):
+        flash(gettext("The class list was read a moment ago, or is being read."), "info")
+    return redirect(url_for(".experience", experience_id=experience_id), code=303)
 
 
 @blueprint.get("/conversations/<id:conversation_id>/transcript")
@@ -75,6 +91,23 @@ def transcripts(experience_id: int) -> str:
         experience=found,
         transcripts=service.all_transcripts(session, identity, found),
     )
+
+
+def _fresh_class(identity: Identity, experience_id: int) -> dict[str, Any]:
+    # The list before the request's session: no transaction may be open while it is waited for.
+    roster = _rosters().freshen(identity.course.id)
+    session = request_session()
+    found = get_experience(session, identity, experience_id)
+    return {
+        "experience": found,
+        "roster": roster,
+        "roster_error": gettext(roster.error) if roster.error else None,
+        "class_list": service.class_of(session, identity, found),
+    }
+
+
+def _rosters() -> Rosters:
+    return cast(Rosters, current_app.extensions["rosters"])
 
 
 def _show_transcript(
