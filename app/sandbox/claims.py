@@ -17,7 +17,7 @@ from app.sandbox.placements import COURSE_NAVIGATION
 from app.sandbox.roles import canvas_role_names, launch_roles, membership_roles
 from app.sandbox.scopes import GRADE_SCOPES
 from app.sandbox.scopes import NRPS as NRPS_SCOPE
-from app.sandbox.tools import Tool
+from app.sandbox.tools import PERSONAL_CLAIMS, Tool
 
 LTI = "https://purl.imsglobal.org/spec/lti/claim"
 AGS = "https://purl.imsglobal.org/spec/lti-ags/claim/endpoint"
@@ -30,6 +30,31 @@ ROOT_ACCOUNT_ID = "10000000000001"
 TOKEN_SECONDS = 3600
 # What variables of Canvas's own begin with.
 CANVAS_VARIABLES = ("Canvas.", "com.instructure.")
+# The variables that can be resolved, as far as the launch has what they name.
+VARIABLES = (
+    "Canvas.api.domain",
+    "Canvas.course.id",
+    "Canvas.course.name",
+    "Canvas.course.sectionIds",
+    "Canvas.enrollment.enrollmentState",
+    "Canvas.masqueradingUser.id",
+    "Canvas.membership.roles",
+    "Canvas.root_account.global_id",
+    "Canvas.term.name",
+    "Canvas.user.id",
+    "Canvas.user.loginId",
+    "Canvas.user.prefersHighContrast",
+    "Context.id",
+    "Context.id.history",
+    "Context.title",
+    "Message.locale",
+    "Person.address.timezone",
+    "Person.name.full",
+    "ResourceLink.id",
+    "ResourceLink.id.history",
+    "ResourceLink.title",
+    "com.instructure.brandConfigJSON.url",
+)
 # `$Name` alone is replaced by the value itself, `${Name}` inside a text by the value as text.
 _EMBEDDED = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
 
@@ -72,9 +97,9 @@ def launch_claims(
     """All claims of the id token for a launch, but for deep linking's settings."""
     return {
         **_token_claims(launch, nonce, tool, config),
-        **_person_claims(launch, config, directory),
+        **_person_claims(launch, tool, config, directory),
         **_message_claims(launch, tool, config),
-        **_review_claims(launch, directory),
+        **_review_claims(launch, tool, config, directory),
         **_service_claims(launch, tool, config),
         f"{LTI}/custom": custom_claim(launch, tool, config, directory),
     }
@@ -97,15 +122,17 @@ def picture_url(config: SandboxConfig, person: Person) -> str:
     return f"{config.url}/images/thumbnails/{person.canvas_id}.svg"
 
 
-def named(person: Person) -> dict[str, str]:
-    """Name and address, as far as the platform tells them."""
-    told = {
+def personal_claims(person: Person, tool: Tool, config: SandboxConfig) -> dict[str, str]:
+    """Name, address and picture, as far as there are any and the tool is told."""
+    known = {
         "name": person.name,
         "given_name": person.given_name,
         "family_name": person.family_name,
         "email": person.email,
+        "picture": picture_url(config, person),
     }
-    return {claim: value for claim, value in told.items() if value}
+    told = PERSONAL_CLAIMS[tool.privacy]
+    return {claim: value for claim, value in known.items() if value and claim in told}
 
 
 def _token_claims(launch: Launch, nonce: str, tool: Tool, config: SandboxConfig) -> dict[str, Any]:
@@ -125,12 +152,11 @@ def _token_claims(launch: Launch, nonce: str, tool: Tool, config: SandboxConfig)
     }
 
 
-def _person_claims(launch: Launch, config: SandboxConfig, directory: Directory) -> dict[str, Any]:
+def _person_claims(launch: Launch, tool: Tool, config: SandboxConfig, directory: Directory) -> dict[str, Any]:
     person = launch.person
     here = directory.enrollments_of(person, launch.course)
     claims: dict[str, Any] = {
-        **named(person),
-        "picture": picture_url(config, person),
+        **personal_claims(person, tool, config),
         "locale": person.locale,
         f"{LTI}/roles": launch_roles(person, here=here, anywhere=directory.enrollments_of(person)),
         f"{LTI}/lti11_legacy_user_id": person.lti11_id,
@@ -182,12 +208,14 @@ def _resource_link(launch: Launch, tool: Tool) -> dict[str, Any]:
     return {"id": launch.course.context_id, "title": tool.title, "description": None}
 
 
-def _review_claims(launch: Launch, directory: Directory) -> dict[str, Any]:
+def _review_claims(launch: Launch, tool: Tool, config: SandboxConfig, directory: Directory) -> dict[str, Any]:
     person = launch.for_user
     if person is None:
         return {}
     roles = membership_roles(directory.enrollments_of(person, launch.course))
-    return {f"{LTI}/for_user": {"user_id": person.sub, **named(person), "roles": roles}}
+    told = personal_claims(person, tool, config)
+    told.pop("picture", None)
+    return {f"{LTI}/for_user": {"user_id": person.sub, **told, "roles": roles}}
 
 
 def _presentation(launch: Launch, config: SandboxConfig) -> dict[str, Any]:

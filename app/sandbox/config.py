@@ -85,6 +85,16 @@ class SandboxConfig:
         return f"{self.url}/api/lti/security/jwks"
 
     @property
+    def metadata_url(self) -> str:
+        """Where a tool that registers itself reads what the platform is."""
+        return f"{self.url}/api/lti/security/openid-configuration"
+
+    @property
+    def registration_url(self) -> str:
+        """Where a tool registers itself."""
+        return f"{self.url}/api/lti/registrations"
+
+    @property
     def login_url(self) -> str:
         """The tool's third-party login initiation."""
         return f"{self.tool_url}/lti/login"
@@ -109,21 +119,21 @@ class SandboxConfig:
         """The only addresses to which an id token is posted."""
         return frozenset({self.launch_url, self.deep_link_url})
 
-    @property
-    def tool_origin(self) -> str:
-        """Scheme, host and port of the tool, as browsers compare them."""
-        parts = urlsplit(self.tool_url)
-        return f"{parts.scheme}://{parts.netloc}"
-
 
 def refuse_unless_local(config: SandboxConfig) -> None:
     """Raise `SandboxRefusedError` unless tool and sandbox are both on this machine.
 
     The sandbox lets anyone be anyone, so it must never vouch for people to a tool that others reach.
     """
-    for what, url in (("tool", config.tool_url), ("sandbox", config.url)):
-        if not is_loopback(urlsplit(url).hostname or ""):
-            raise SandboxRefusedError(
-                f"The sandbox runs on this machine only, but the {what}'s address is {url}. "
-                "Use a localhost address; in production, register a real Canvas instead."
-            )
+    refuse_foreign("tool", config.tool_url)
+    refuse_foreign("sandbox", config.url)
+
+
+def refuse_foreign(what: str, url: str) -> None:
+    """Raise `SandboxRefusedError` for an address that is not on this machine."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not is_loopback(parts.hostname or ""):
+        raise SandboxRefusedError(
+            f"The sandbox runs on this machine only, but the {what}'s address is {url}. "
+            "Use a localhost address; in production, register a real Canvas instead."
+        )

@@ -1,9 +1,8 @@
 """Putting the sandbox together, and serving it."""
 
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
@@ -13,6 +12,7 @@ from app.sandbox.frames import frames, images
 from app.sandbox.oidc import oidc
 from app.sandbox.pages import PROBLEMS, pages, show_problem
 from app.sandbox.platform import EXTENSION, Sandbox, sandbox_of
+from app.sandbox.registrations import registrations
 from app.sandbox.services import services
 from app.sandbox.signed import FetchJson, fetch_json
 from app.sandbox.traffic import RequestRecord
@@ -36,13 +36,13 @@ def create_sandbox(config: SandboxConfig, *, fetch: FetchJson = fetch_json) -> F
     refuse_unless_local(config)
     app = Flask(__name__, template_folder=str(templates_dir()), static_folder="static")
     app.extensions[EXTENSION] = Sandbox(config, fetch=fetch)
-    for blueprint in (oidc, services, frames, images, pages):
+    for blueprint in (oidc, registrations, services, frames, images, pages):
         app.register_blueprint(blueprint)
     for status in PROBLEMS:
         app.register_error_handler(status, _show_http_problem)
     app.add_template_filter(points)
     app.before_request(_meet_traffic)
-    app.after_request(_with_security_headers(config))
+    app.after_request(_with_security_headers)
     return app
 
 
@@ -74,25 +74,21 @@ def _show_http_problem(error: HTTPException) -> tuple[str, int]:
     return show_problem(error.code or 404)
 
 
-def _with_security_headers(config: SandboxConfig) -> Callable[[Response], Response]:
+def _with_security_headers(answer: Response) -> Response:
+    origins = [*sandbox_of(current_app).tools.origins(), *g.get("framed_origins", ())]
     headers = {
-        "Content-Security-Policy": _policy(config),
+        "Content-Security-Policy": _policy(" ".join(dict.fromkeys(origins))),
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     }
-
-    def add(answer: Response) -> Response:
-        for name, value in headers.items():
-            answer.headers.setdefault(name, value)
-        return answer
-
-    return add
+    for name, value in headers.items():
+        answer.headers.setdefault(name, value)
+    return answer
 
 
-def _policy(config: SandboxConfig) -> str:
-    tool = config.tool_origin
+def _policy(tools: str) -> str:
     # The authorization page is shown inside the tool's frame; forms lead to the tool and redirect back.
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; "
-        f"form-action 'self' {tool}; frame-src 'self' {tool}; frame-ancestors 'self'"
+        f"form-action 'self' {tools}; frame-src 'self' {tools}; frame-ancestors 'self'"
     )

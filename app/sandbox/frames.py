@@ -1,6 +1,6 @@
 """What the pages are made of besides themselves: the storage frame, avatars, and the theme."""
 
-from flask import Blueprint, Response, abort, current_app, jsonify, render_template
+from flask import Blueprint, Response, abort, current_app, jsonify, render_template, request
 
 from app.sandbox.platform import sandbox_of
 
@@ -21,8 +21,12 @@ BRAND = {
 @frames.get("/post_message_forwarding")
 def storage() -> str:
     """The hidden frame that keeps values for the tool."""
-    tool_origin = sandbox_of(current_app).config.tool_origin
-    return render_template("sandbox/storage_frame.html", tool_origin=tool_origin)
+    sandbox = sandbox_of(current_app)
+    return render_template(
+        "sandbox/storage_frame.html",
+        tool_origins=" ".join(sandbox.tools.origins()),
+        storage=request.args.get("storage", sandbox.storage),
+    )
 
 
 @frames.get("/brand_config.json")

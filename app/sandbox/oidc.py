@@ -1,15 +1,13 @@
-"""The platform's side of a launch: its keys, its metadata, and the authorization of a launch."""
+"""The platform's side of a launch: its keys, and the authorization of a launch."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 
 from app.sandbox.claims import Launch
-from app.sandbox.config import STORAGE_FRAME, SandboxConfig, Storage
+from app.sandbox.config import STORAGE_FRAME, Storage
 from app.sandbox.errors import OAuthError
 from app.sandbox.platform import Sandbox, sandbox_of
-from app.sandbox.scopes import SCOPES
 
 oidc = Blueprint("oidc", __name__)
 
@@ -27,12 +25,6 @@ def key_set() -> Response:
     answer = jsonify(sandbox_of(current_app).keys.key_set())
     answer.cache_control.max_age = 60
     return answer
-
-
-@oidc.get("/api/lti/security/openid-configuration")
-def metadata() -> Response:
-    """What the platform is and where its endpoints are, in OpenID Connect's words."""
-    return jsonify(_metadata(sandbox_of(current_app).config))
 
 
 @oidc.route("/api/lti/authorize_redirect", methods=["GET", "POST"])
@@ -92,20 +84,3 @@ def _launch(parameters: Mapping[str, str], sandbox: Sandbox) -> tuple[Launch, St
     if not sandbox.directory.may_enter(launch.person, launch.course):
         raise OAuthError("access_denied", "The person has no access to this course.")
     return launch, storage
-
-
-def _metadata(config: SandboxConfig) -> dict[str, Any]:
-    return {
-        "issuer": config.issuer,
-        "authorization_endpoint": config.authorize_url,
-        "token_endpoint": config.token_url,
-        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
-        "token_endpoint_auth_signing_alg_values_supported": ["RS256"],
-        "jwks_uri": config.key_set_url,
-        "scopes_supported": ["openid", *SCOPES],
-        "response_types_supported": ["id_token"],
-        "response_modes_supported": ["form_post"],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["RS256"],
-        "claims_supported": ["sub", "name", "given_name", "family_name", "email", "picture", "locale"],
-    }

@@ -5,13 +5,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypedDict, Unpack
+from urllib.parse import urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 
 from app.sandbox.claims import Launch, MessageType, launch_claims
-from app.sandbox.config import STORAGE_FRAME, SandboxConfig, Storage
+from app.sandbox.config import STORAGE_FRAME, SandboxConfig, Storage, refuse_foreign
 from app.sandbox.deep_linking import (
     DEEP_LINKING,
     RESOURCE_LINK,
@@ -40,6 +41,7 @@ EXTENSION = "sandbox"
 HINT_ALGORITHM = "HS256"
 # A teacher may write an experience before choosing it.
 SELECTION_SECONDS = 4 * 3600
+REGISTRATION_SECONDS = 3600
 DEFAULT_POINTS = 10
 
 
@@ -87,6 +89,7 @@ class Sandbox:
         self.keys = SigningKeys(config.state_dir)
         self.traffic = Traffic()
         self._nonces = OnceOnly()
+        self._registered: set[str] = set()
         self._hint_secret = secrets.token_bytes(32)
 
     @property
@@ -275,6 +278,28 @@ class Sandbox:
     def add_content(self, request: Launch, selection: Selection) -> list[ResourceLink]:
         """Put what a teacher has chosen into the course: links, and columns where they belong to them."""
         return [self._add_item(request, item) for item in selection.items]
+
+    def registration_url(self, url: str) -> str:
+        """A tool's registration URL with what it needs to register itself once, within the hour.
+
+        Raises `SandboxRefusedError` for a tool that is not on this machine.
+        """
+        refuse_foreign("tool", url)
+        token = self._seal("registration", {"jti": secrets.token_urlsafe(8)}, REGISTRATION_SECONDS)
+        query = {"openid_configuration": self.config.metadata_url, "registration_token": token}
+        return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
+
+    def check_registration_token(self, token: str, *, use: bool = False) -> None:
+        """Raise `OAuthError` 401 unless the token is good and not used; ``use`` it for the one registration."""
+        try:
+            content = self._unseal("registration", token)
+            fresh = content["jti"] not in self._registered
+        except jwt.PyJWTError:
+            fresh = False
+        if not fresh:
+            raise OAuthError("invalid_token", "The registration token is not good.", status=401)
+        if use:
+            self._registered.add(content["jti"])
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:

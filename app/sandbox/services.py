@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from flask import Blueprint, Response, current_app, g, json, request
 
 from app.sandbox import scopes
-from app.sandbox.claims import LTI, Launch, course_url, custom_claim, named, picture_url
+from app.sandbox.claims import LTI, Launch, course_url, custom_claim, personal_claims
 from app.sandbox.errors import OAuthError, ServiceError
 from app.sandbox.gradebook import SUBMISSION_TYPE, LineItem, Result
 from app.sandbox.links import ResourceLink
@@ -244,8 +244,7 @@ def _member(member: Member, opened: Callable[[Person], Launch] | None, sandbox: 
     active = any(entry.state is EnrollmentState.ACTIVE for entry in enrollments)
     fields: dict[str, Any] = {
         "status": "Active" if active else "Inactive",
-        **named(person),
-        "picture": picture_url(sandbox.config, person),
+        **personal_claims(person, sandbox.tools.find(_token().client_id), sandbox.config),
         "user_id": person.sub,
         "lti11_legacy_user_id": person.lti11_id,
         "roles": membership_roles(enrollments),

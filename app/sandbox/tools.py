@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -17,6 +18,24 @@ from app.sandbox.storage import JsonFile
 
 FIRST_CLIENT_ID = 10_000_000_000_100
 TOOLS_FILE = "tools.json"
+
+
+class PrivacyLevel(StrEnum):
+    """How much of people a tool is told; the words are Canvas's."""
+
+    PUBLIC = "public"
+    NAME_ONLY = "name_only"
+    EMAIL_ONLY = "email_only"
+    ANONYMOUS = "anonymous"
+
+
+_NAMES = frozenset({"name", "given_name", "family_name"})
+PERSONAL_CLAIMS: Mapping[PrivacyLevel, frozenset[str]] = {
+    PrivacyLevel.PUBLIC: _NAMES | {"email", "picture"},
+    PrivacyLevel.NAME_ONLY: _NAMES,
+    PrivacyLevel.EMAIL_ONLY: frozenset({"email"}),
+    PrivacyLevel.ANONYMOUS: frozenset(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +56,7 @@ class Tool:
     placements: Mapping[str, str]
     custom_fields: Mapping[str, str]
     scopes: tuple[str, ...] = SCOPES
+    privacy: PrivacyLevel = PrivacyLevel.PUBLIC
 
     @property
     def deployment_id(self) -> str:
@@ -105,6 +125,10 @@ class Tools:
             if client_id in {None, tool.client_id}:
                 return tool
         raise LookupError(f"No tool has the client id {client_id}")
+
+    def origins(self) -> tuple[str, ...]:
+        """Where tools are: the only pages, beside the sandbox's own, that it shows and sends forms to."""
+        return tuple(dict.fromkeys(tool.origin for tool in self.all()))
 
     def new_client_id(self) -> str:
         """A client id that no tool has."""

@@ -4,29 +4,46 @@
 const MAX_LENGTH = 4096;
 const MAX_KEYS = 500;
 
+const store = openStore();
+
 const prefixOf = (origin) => `lti|${origin}|`;
+
+// A browser that keeps no cookies refuses this too: then the page remembers for as long as it is open.
+function openStore() {
+  try {
+    return window.sessionStorage;
+  } catch {
+    const values = new Map();
+    return {
+      getItem: (name) => values.get(name) ?? null,
+      setItem: (name, value) => values.set(name, value),
+      removeItem: (name) => values.delete(name),
+      names: () => [...values.keys()],
+    };
+  }
+}
 
 function put(origin, { key, value }) {
   const name = prefixOf(origin) + key;
   if (typeof key !== "string" || !key) throw new Error("key must be a text");
   if (value === null || value === undefined) {
-    sessionStorage.removeItem(name);
+    store.removeItem(name);
     return null;
   }
   if (typeof value !== "string") throw new Error("value must be a text or null");
   if (key.length + value.length > MAX_LENGTH) throw new Error("key and value are too long");
-  if (sessionStorage.getItem(name) === null && countOf(origin) >= MAX_KEYS) throw new Error("too many keys");
-  sessionStorage.setItem(name, value);
+  if (store.getItem(name) === null && countOf(origin) >= MAX_KEYS) throw new Error("too many keys");
+  store.setItem(name, value);
   return value;
 }
 
 function get(origin, { key }) {
   if (typeof key !== "string" || !key) throw new Error("key must be a text");
-  return sessionStorage.getItem(prefixOf(origin) + key);
+  return store.getItem(prefixOf(origin) + key);
 }
 
 const countOf = (origin) =>
-  Object.keys(sessionStorage).filter((name) => name.startsWith(prefixOf(origin))).length;
+  (store.names?.() ?? Object.keys(store)).filter((name) => name.startsWith(prefixOf(origin))).length;
 
 const actions = { "lti.put_data": put, "lti.get_data": get };
 
@@ -50,10 +67,10 @@ export function answerStorage(event) {
   return true;
 }
 
-// Hands on messages that are objects and come from the tool; everything else is not for us.
-export function listenTo(toolOrigin, handle) {
+// Hands on messages that are objects and come from a tool; everything else is not for us.
+export function listenTo(toolOrigins, handle) {
   window.addEventListener("message", (event) => {
-    const ours = event.origin === toolOrigin && typeof event.data?.subject === "string";
+    const ours = toolOrigins.includes(event.origin) && typeof event.data?.subject === "string";
     if (ours && event.source) handle(event);
   });
 }

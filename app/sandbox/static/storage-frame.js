@@ -1,4 +1,6 @@
 // The hidden frame to which tools address platform storage.
 import { answerStorage, listenTo } from "./platform-storage.js";
 
-listenTo(document.body.dataset.toolOrigin, answerStorage);
+const { storage, toolOrigins } = document.body.dataset;
+
+if (storage !== "silent") listenTo(toolOrigins.split(" "), answerStorage);

@@ -14,7 +14,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.sandbox import Sandbox, SandboxConfig, create_sandbox
-from app.sandbox.claims import Launch
+from app.sandbox.claims import LTI, Launch
+from app.sandbox.deep_linking import DEEP_LINKING
 from app.sandbox.keys import KEY_FILE, SigningKeys, public_jwk
 from app.sandbox.scopes import SCOPES
 from app.sandbox.tokens import ASSERTION_TYPE
@@ -28,6 +29,27 @@ class ToolDouble:
     def __init__(self) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.jwk = public_jwk(self.key)
+
+    def deep_linking_response(
+        self, settings: dict[str, Any], *items: Any, key: rsa.RSAPrivateKey | None = None, **claims: Any
+    ) -> str:
+        """The answer to a deep linking request with these settings; ``claims`` replace others, None removes."""
+        now = int(time.time())
+        content = {
+            "iss": "10000000000007",
+            "aud": "http://127.0.0.1:8100",
+            "iat": now,
+            "exp": now + 60,
+            "nonce": str(uuid4()),
+            f"{LTI}/deployment_id": "7:8865aa05b4b79b64a91a86042e43af5ea8ae79eb",
+            f"{LTI}/message_type": "LtiDeepLinkingResponse",
+            f"{LTI}/version": "1.3.0",
+            f"{DEEP_LINKING}/data": settings["data"],
+            f"{DEEP_LINKING}/content_items": items,
+            **claims,
+        }
+        present = {name: value for name, value in content.items() if value is not None}
+        return jwt.encode(present, key or self.key, algorithm="RS256", headers={"kid": self.jwk["kid"]})
 
     def key_set(self, url: str) -> dict[str, Any]:
         assert url == "http://localhost:8000/lti/jwks.json"

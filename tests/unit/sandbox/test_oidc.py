@@ -6,7 +6,7 @@ import jwt
 import pytest
 from bs4 import BeautifulSoup
 
-from app.sandbox import SandboxConfig, create_sandbox, registration
+from app.sandbox import SandboxConfig, create_sandbox
 from app.sandbox.claims import LTI, Launch
 from app.sandbox.roles import INSTITUTION, MEMBERSHIP, SYSTEM, TEST_USER
 
@@ -38,16 +38,6 @@ def error_of(client, config, parameters):
     assert "id_token" not in fields
     assert fields["state"] == "state-1"
     return fields["error"]
-
-
-def test_metadata_and_registration_name_the_same_endpoints(client, config):
-    metadata = client.get("/api/lti/security/openid-configuration").json
-    entry = registration(config)
-    assert metadata["issuer"] == entry["issuer"] == config.url
-    assert metadata["authorization_endpoint"] == entry["auth_login_url"]
-    assert metadata["token_endpoint"] == entry["auth_token_url"]
-    assert metadata["jwks_uri"] == entry["key_set_url"]
-    assert entry["deployment_ids"] == [config.deployment_id]
 
 
 def test_key_set_publishes_no_private_part(client):

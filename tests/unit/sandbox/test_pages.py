@@ -183,3 +183,133 @@ def test_pictures_theme_and_scripts_are_served(client, sandbox):
     page = client.get("/courses/1101/external_tools/1?as=amara.diallo").text
     for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
         assert client.get(path, buffered=True).status_code == 200
+
+
+@pytest.fixture
+def assignment(sandbox):
+    course = sandbox.course(1101)
+    link = sandbox.links.add(course, title="Chat", url="http://localhost:8000/lti/launch?experience=7")
+    fields = {"label": "Chat with Kim", "score_maximum": 10, "resource_link_id": link.id}
+    return sandbox.gradebook.add_line_item(course, fields)
+
+
+def launched(client, sandbox, page):
+    """The launch that a page with a login form begins."""
+    form = soup(page).select_one("[data-testid=login-form]")
+    fields = {field["name"]: field["value"] for field in form.find_all("input")}
+    return sandbox.read_hint(fields["lti_message_hint"])[0]
+
+
+@pytest.mark.parametrize("path", ["assignments", "modules", "pages/welcome"])
+def test_content_pages_offer_the_tool_to_those_who_may_edit(client, path):
+    teacher, student = (
+        soup(client.get(f"/courses/1101/{path}?as={login}")) for login in ("elena.petrova", "amara.diallo")
+    )
+    for page in (teacher, student):
+        assert len(page.select("h1")) == 1
+        assert not page.select("style, [style], [onclick], script:not([src])")
+    offered = [link["href"] for link in teacher.select(".toolbar a")]
+    assert offered
+    assert all(client.get(url).status_code == 200 for url in offered)
+    assert not student.select(".toolbar")
+
+
+@pytest.mark.parametrize(
+    ("placement", "page"),
+    [
+        ("assignment_selection", "assignments"),
+        ("link_selection", "modules"),
+        ("module_index_menu_modal", "modules"),
+        ("editor_button", "pages/welcome"),
+    ],
+)
+def test_choosing_from_the_tool_is_deep_linking(client, sandbox, placement, page):
+    path = "/courses/1101/external_tools/1/resource_selection"
+    shown = client.get(path, query_string={"as": "miriam.okafor", "launch_type": placement})
+    launch = launched(client, sandbox, shown)
+    assert (launch.message_type, launch.placement) == ("LtiDeepLinkingRequest", placement)
+    assert launch.target_link_uri == "http://localhost:8000/lti/deep-link"
+    assert soup(shown).select_one("[data-testid=cancel]")["href"].startswith(f"/courses/1101/{page}?")
+    refused = client.get(path, query_string={"as": "amara.diallo", "launch_type": placement})
+    assert refused.status_code == 403
+    assert "may not open this page" in refused.text
+    assert client.get(f"{path}?as=miriam.okafor&launch_type=other").status_code == 404
+
+
+@pytest.mark.parametrize("login", ["miriam.okafor", "amara.diallo"])
+def test_an_assignment_opens_the_tool_with_its_link_and_column(client, sandbox, assignment, login):
+    page = soup(client.get(f"/courses/1101/assignments?as={login}"))
+    (entry,) = page.select("[data-testid=assignments] a")
+    launch = launched(client, sandbox, client.get(entry["href"]))
+    assert launch.line_item == assignment
+    assert launch.resource_link.id == assignment.resource_link_id
+    assert launch.target_link_uri == "http://localhost:8000/lti/launch?experience=7"
+
+
+def test_a_column_without_a_link_is_listed_and_opens_nothing(client, graded):
+    page = soup(client.get("/courses/1101/assignments?as=amara.diallo"))
+    assert "Lab interview" in page.select_one("[data-testid=assignments]").get_text()
+    assert not page.select("[data-testid=assignments] a")
+    assert client.get("/courses/1101/assignments/1?as=amara.diallo").status_code == 404
+
+
+def record(sandbox, item):
+    amara = sandbox.person("amara.diallo")
+    submission = {
+        "submission_type": "basic_lti_launch",
+        "submission_data": "http://localhost:8000/transcripts/5",
+    }
+    moment = datetime(2026, 2, 3, tzinfo=UTC)
+    score = Score(item.id, amara, moment, "Completed", "FullyGraded", 8, 10, None, submission)
+    return sandbox.gradebook.record(item, score)
+
+
+def test_an_opened_submission_carries_the_assignments_link_and_column(client, sandbox, assignment):
+    record(sandbox, assignment)
+    page = soup(client.get("/courses/1101/grades?as=miriam.okafor"))
+    launch = launched(client, sandbox, client.get(page.select_one("[data-testid=open-submission]")["href"]))
+    assert launch.target_link_uri == "http://localhost:8000/transcripts/5"
+    assert launch.line_item == assignment
+    assert launch.resource_link.id == assignment.resource_link_id
+
+
+def test_a_review_is_the_standards_message_and_for_graders(client, sandbox, assignment):
+    record(sandbox, assignment)
+    page = soup(client.get("/courses/1101/grades?as=priya.raman"))
+    url = page.select_one("[data-testid=review]")["href"]
+    launch = launched(client, sandbox, client.get(url))
+    assert launch.message_type == "LtiSubmissionReviewRequest"
+    assert launch.for_user == sandbox.person("amara.diallo")
+    assert launch.line_item == assignment
+    own = soup(client.get("/courses/1101/grades?as=amara.diallo"))
+    assert not own.select("[data-testid=review]")
+    assert client.get(url.replace("priya.raman", "amara.diallo")).status_code == 403
+
+
+def test_a_copied_course_imports_the_links_of_the_old_one(client, sandbox, assignment):
+    home = soup(client.get("/courses/1103?as=miriam.okafor"))
+    form = home.select_one("[data-testid=copy-content]").find_parent("form")
+    assert client.post(form["action"]).status_code == 303
+    copied = soup(client.get("/courses/1103/assignments?as=kenji.watanabe"))
+    assert "Chat with Kim" in copied.select_one("[data-testid=assignments]").get_text()
+    assert not soup(client.get("/courses/1103?as=kenji.watanabe")).select("[data-testid=copy-content]")
+    assert client.post("/courses/1103/content_migrations?as=kenji.watanabe").status_code == 403
+    assert client.post("/courses/1101/content_migrations?as=miriam.okafor").status_code == 403
+
+
+def test_a_second_tool_has_its_own_place_in_the_navigation(client, sandbox):
+    other = sandbox.install("AI Experiences")
+    page = soup(client.get("/courses/1101?as=amara.diallo"))
+    link = page.select_one("[data-testid=nav-tool-2]")
+    assert link.get_text() == "AI Experiences (2)"
+    assert launched(client, sandbox, client.get(link["href"])).client_id == other.client_id
+    assert client.get("/courses/1101/external_tools/3?as=amara.diallo").status_code == 404
+
+
+@pytest.mark.parametrize(("storage", "frames"), [("offered", 1), ("silent", 1), ("off", 0)])
+def test_an_address_may_say_how_platform_storage_behaves(client, storage, frames):
+    page = soup(client.get(f"/courses/1101/external_tools/1?as=amara.diallo&storage={storage}"))
+    assert len(page.select("iframe[name=post_message_forwarding]")) == frames
+    assert bool(page.select("[name=lti_storage_target]")) == bool(frames)
+    assert page.select_one("[data-tool-frame]")["data-storage"] == storage
+    assert f"storage={storage}" in page.select_one("[data-testid=open-in-new-tab]")["href"]
