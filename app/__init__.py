@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.lti.opening import blueprint as opening
     from app.lti.outbound import OutboundSession
     from app.lti.owed import Owed
+    from app.lti.registration_views import blueprint as registration
     from app.lti.roster import Rosters
     from app.lti.scores import Scores
     from app.lti.services import PlatformServices
@@ -48,24 +49,30 @@ def create_app(settings: Settings | None = None) -> Flask:
     database.init_app(app)
     Bootstrap5(app)
     Babel(app, locale_selector=web.choose_locale)
-    CSRFProtect(app).exempt(lti)
+    csrf = CSRFProtect(app)
+    csrf.exempt(lti)
+    csrf.exempt(registration)
     errors.init_app(app)
     model = build_adapter(settings)
-    app.extensions["key_ring"] = KeyRing(
-        settings.keys_dir, given=settings.lti_private_keys, beside=settings.tool_config.parent
-    )
-    app.extensions["key_sets"] = KeySets(OutboundSession(production=settings.production))
-    app.extensions["model"] = model
-    app.extensions["replies"] = Replies(
-        database, model, max_tokens=settings.llm_max_tokens, turn_seconds=settings.llm_turn_timeout
+    key_ring = KeyRing(settings.keys_dir, given=settings.lti_private_keys, beside=settings.tool_config.parent)
+    app.extensions.update(
+        key_ring=key_ring,
+        key_sets=KeySets(OutboundSession(production=settings.production)),
+        registration_http=OutboundSession(
+            production=settings.production, public_only=not settings.allow_private_platforms
+        ),
+        model=model,
+        replies=Replies(
+            database, model, max_tokens=settings.llm_max_tokens, turn_seconds=settings.llm_turn_timeout
+        ),
     )
     owed = Owed()
-    services = PlatformServices(app.extensions["key_ring"], production=settings.production)
+    services = PlatformServices(key_ring, production=settings.production)
     app.extensions["rosters"] = rosters = Rosters(database, services, owed.wake)
     owed.add(rosters.work)
     owed.add(Scores(database, services, settings.app_url).work)
     owed.init_app(app)
-    for blueprint in (lti, opening, experiences, conversations, review):
+    for blueprint in (lti, registration, opening, experiences, conversations, review):
         app.register_blueprint(blueprint)
     web.serve_static_files(app)
     return app

@@ -32,6 +32,8 @@ from app.lti.platforms import (
     sync_tool_config,
 )
 from app.lti.refusals import LaunchRefusedError
+from app.lti.registration import PATH as REGISTRATION_PATH
+from app.lti.registration import invite
 from app.paths import shipped_tool_config
 from app.sandbox.demo import DemoError, plan_demo, prepare_demo, run_demo, stdout_is_a_person
 from app.sandbox.errors import SandboxRefusedError
@@ -162,6 +164,17 @@ def forbid_platform(issuer: str, client_id: str) -> None:
     with _refusals_as_messages(), database().transaction() as session:
         remove_platform(session, issuer, client_id)
     click.echo(f"{issuer} may no longer launch the tool.")
+
+
+@platform.command("invite")
+@click.option(
+    "--days", type=click.IntRange(1, 90), default=7, show_default=True, help="How long the link works."
+)
+def invite_platform(days: int) -> None:
+    """Print a link with which one platform can register itself (LTI Dynamic Registration)."""
+    with database().transaction() as session:
+        token = invite(session, days)
+    click.echo(f"{current_app.config['SETTINGS'].app_url}{REGISTRATION_PATH}/{token}")
 
 
 @platform.command("approve")

@@ -10,6 +10,7 @@ from app.lti import tool
 from app.text import clean_line
 
 PRODUCT = "canvas"  # LTI's product_family_code
+PRIVACY_LEVEL = "public"
 CUSTOM_FIELDS = {
     **tool.CUSTOM_FIELDS,
     "canvas_course_id": "$Canvas.course.id",
@@ -21,6 +22,13 @@ DEEP_LINKING_PLACEMENTS = (
     "module_index_menu_modal",
     "editor_button",
 )
+# Where hosted Canvas serves what its issuers say of themselves.
+SSO_HOSTS = {
+    "canvas.instructure.com": "sso.canvaslms.com",
+    "canvas.beta.instructure.com": "sso.beta.canvaslms.com",
+    "canvas.test.instructure.com": "sso.test.canvaslms.com",
+}
+EXTENSION = "https://canvas.instructure.com/lti/"
 MAX_CANVAS_ID = 64
 SUBMISSION = "https://canvas.instructure.com/lti/submission"
 SUBMISSION_TYPE = "https://canvas.instructure.com/lti/submission_type"
@@ -41,7 +49,7 @@ def developer_key(app_url: str) -> dict[str, Any]:
                 "platform": "canvas.instructure.com",
                 "domain": urlsplit(app_url).netloc,
                 "tool_id": tool.TOOL_ID,
-                "privacy_level": "public",
+                "privacy_level": PRIVACY_LEVEL,
                 "settings": {
                     "text": tool.TITLE,
                     "icon_url": app_url + tool.ICON_PATH,
@@ -79,6 +87,34 @@ def placements(app_url: str) -> list[dict[str, Any]]:
             for placement in DEEP_LINKING_PLACEMENTS
         ),
     ]
+
+
+def tool_configuration(app_url: str) -> dict[str, Any]:
+    """Return what Canvas reads of a registration's tool configuration in the standard's place or beside it."""
+    return {
+        "custom_parameters": CUSTOM_FIELDS,
+        "messages": [_message(placement) for placement in placements(app_url)],
+        f"{EXTENSION}tool_id": tool.TOOL_ID,
+        f"{EXTENSION}privacy_level": PRIVACY_LEVEL,
+    }
+
+
+def _message(placement: Mapping[str, Any]) -> dict[str, Any]:
+    """Say of a placement in a registration what `placements` says of it in a developer key."""
+    message = {
+        "type": placement["message_type"],
+        "label": placement["text"],
+        "target_link_uri": placement["target_link_uri"],
+        "placements": [placement["placement"]],
+    }
+    more = {
+        "icon_uri": placement.get("icon_url"),
+        f"{EXTENSION}visibility": placement.get("visibility"),
+        f"{EXTENSION}course_navigation/default_enabled": placement.get("default") == "enabled" or None,
+        f"{EXTENSION}launch_width": placement.get("selection_width"),
+        f"{EXTENSION}launch_height": placement.get("selection_height"),
+    }
+    return message | {name: value for name, value in more.items() if value is not None}
 
 
 def canvas_id(custom: Mapping[str, Any], name: str) -> str | None:

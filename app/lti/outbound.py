@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -30,6 +30,8 @@ CONNECT_SECONDS = 3
 TOTAL_SECONDS = 4.5
 MAX_BYTES = 256 * 1024
 MAX_REASON = 300
+
+_Answer = TypeVar("_Answer")
 
 
 class OutboundError(Exception):
@@ -79,6 +81,17 @@ class OutboundSession(requests.Session):
         """POST `body` as JSON and return the JSON that answers. Raises `OutboundError`."""
         return self._ask_json("POST", url, json=body, headers=headers)
 
+    def check_address(self, url: str) -> None:
+        """Raise `OutboundError` unless the session may ask `url`. Asks nothing but the name's address."""
+        try:
+            request = self.prepare_request(requests.Request("GET", url))
+            self._refuse_unless_safe(request)
+            adapter = cast(HTTPAdapter, self.get_adapter(request.url or ""))
+            look_up = adapter.build_connection_pool_key_attributes
+            _Exchange(lambda: look_up(request, verify=True)).result(self._total_seconds)
+        except (OSError, ValueError) as error:
+            raise OutboundError(f"{url:.300}: {error!r:.{MAX_REASON}}") from error
+
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # noqa: ANN401
         """Send a request and read its answer whole. Raises a `requests.RequestException`."""
         kwargs |= {"stream": True, "timeout": (CONNECT_SECONDS, self._total_seconds)}
@@ -125,7 +138,7 @@ def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-class _Exchange:
+class _Exchange(Generic[_Answer]):
     """One request in a thread of its own, for `requests` ends neither a slow look-up nor an answer that drips.
 
     Where the time is up the connection is cut, so that the thread ends too.
@@ -133,13 +146,13 @@ class _Exchange:
 
     _running = threading.local()
 
-    def __init__(self, call: Callable[[], requests.Response]) -> None:
-        self._answer: Future[requests.Response] = Future()
+    def __init__(self, call: Callable[[], _Answer]) -> None:
+        self._answer: Future[_Answer] = Future()
         self._plugs: list[socket.socket] = []
         self._over = False
         threading.Thread(target=self._run, args=(call,), name="outbound", daemon=True).start()
 
-    def result(self, seconds: float) -> requests.Response:
+    def result(self, seconds: float) -> _Answer:
         """Wait for the answer. Raises `TimeoutError`, and whatever the request raised."""
         try:
             return self._answer.result(seconds)
@@ -153,12 +166,12 @@ class _Exchange:
     @classmethod
     def watch(cls, connection: socket.socket) -> None:
         """Note a connection that this thread's request uses."""
-        exchange: _Exchange = cls._running.exchange
+        exchange: _Exchange[Any] = cls._running.exchange
         exchange._plugs.append(socket.socket(fileno=os.dup(connection.fileno())))
         if exchange._over:
             raise TimeoutError("connected too late")
 
-    def _run(self, call: Callable[[], requests.Response]) -> None:
+    def _run(self, call: Callable[[], _Answer]) -> None:
         self._running.exchange = self
         try:
             self._answer.set_result(call())

@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
 from pylti1p3.registration import Registration
 from pylti1p3.tool_config import ToolConfAbstract
 from sqlalchemy import update
@@ -20,24 +20,27 @@ class PlatformConfigError(Exception):
     """The platforms as written cannot be used; the message says what to change."""
 
 
+def web_address(value: str) -> str:
+    """Return the value. Raises `ValueError` unless it is an http or https address."""
+    HttpUrl(value)
+    return value
+
+
+_Address = Annotated[str, AfterValidator(web_address)]
+
+
 class PlatformEntry(BaseModel):
     """A registration as `tool_config.json` writes it (pylti1p3's format). An empty ``client_id`` is a blank form."""
 
     model_config = ConfigDict(extra="ignore")
 
     client_id: str = Field(max_length=255)
-    auth_login_url: str
-    auth_token_url: str
-    key_set_url: str
+    auth_login_url: _Address
+    auth_token_url: _Address
+    key_set_url: _Address
     auth_audience: str | None = None
     private_key_file: str | None = None
     deployment_ids: list[str] = Field(default_factory=list)
-
-    @field_validator("auth_login_url", "auth_token_url", "key_set_url")
-    @classmethod
-    def _web_address(cls, value: str) -> str:
-        HttpUrl(value)
-        return value
 
     @property
     def filled_in(self) -> bool:

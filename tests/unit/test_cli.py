@@ -153,3 +153,10 @@ def test_a_platforms_own_key_that_cannot_be_read_stops_the_start(tmp_path: Path)
     result = run("db", "upgrade")
     assert result.exit_code == 1
     assert "school.pem cannot be read" in result.output
+
+
+def test_an_invitation_is_a_link_to_this_tool() -> None:
+    run("db", "upgrade")
+    first, second = (run("platform", "invite", "--days", "3").output for _ in range(2))
+    assert re.fullmatch(r"http://localhost:8000/lti/register/[\w-]{43}\n", first)
+    assert first != second

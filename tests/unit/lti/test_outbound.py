@@ -240,6 +240,15 @@ def test_private_addresses_are_refused_however_they_are_written(host: str) -> No
         http.fetch_json(f"https://{host}/")
 
 
+def test_an_address_is_checked_without_asking_it(url: str, http: OutboundSession) -> None:
+    http.check_address(url)
+    for address in ("https://10.0.0.1/", "http://lms.example.edu/", "https://", "https://[", "nonsense"):
+        with pytest.raises(OutboundError):
+            http.check_address(address)
+    OutboundSession(production=True).check_address("https://10.0.0.1/")
+    assert not Handler.seen
+
+
 def test_a_name_that_resolves_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.168.1.1", 443))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: found)

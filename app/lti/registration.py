@@ -1,0 +1,394 @@
+"""LTI Dynamic Registration 1.0: a platform whose administrator was invited registers the tool, and the tool it."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from flask_babel import lazy_gettext as _l
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from app.database import Database, utc_now
+from app.errors import AppError
+from app.lti import canvas, tool
+from app.lti.claims import MessageType
+from app.lti.models import Invitation, Platform, RegistrationSource
+from app.lti.outbound import OutboundError, OutboundSession
+from app.lti.platforms import PlatformEntry, save_platform, web_address
+from app.text import clean_line
+
+PATH = "/lti/register"
+PLATFORM_CONFIGURATION = "https://purl.imsglobal.org/spec/lti-platform-configuration"
+TOOL_CONFIGURATION = "https://purl.imsglobal.org/spec/lti-tool-configuration"
+MAX_URL = 2000
+MAX_ID = 255
+MAX_PRODUCT = 64
+
+
+class RegistrationRefusedError(AppError):
+    """A platform that does not get registered. Subclasses say why to its administrator; ``log`` holds the details."""
+
+    status = 400
+    code = "registration_refused"
+    title = _l("The registration did not work")
+
+
+class InvitationRefusedError(RegistrationRefusedError):
+    """The link's token is unknown, used or too old."""
+
+    code = "invitation_refused"
+    status = 403
+    message = _l(
+        "This registration link is not complete, has expired or was used before. Ask whoever runs AI Experiences for "
+        "a new one; they make it with “ai-experiences platform invite”."
+    )
+
+
+class IncompleteRegistrationError(RegistrationRefusedError):
+    """The link was opened by hand: the platform adds the address of its configuration."""
+
+    code = "incomplete_registration"
+    message = _l(
+        "Do not open this link by itself: paste it where your learning platform registers a tool (in Canvas: Admin, "
+        "Developer Keys, LTI Registration). It works once, and has not been used up."
+    )
+
+
+class ConfigurationUnavailableError(RegistrationRefusedError):
+    """The platform's OpenID configuration cannot be fetched."""
+
+    code = "platform_configuration_unavailable"
+    status = 502
+    message = _l(
+        "The configuration of your learning platform could not be read. Its address must begin with https:// and be "
+        "reachable from the internet. The registration link has not been used up."
+    )
+
+
+class ConfigurationRefusedError(RegistrationRefusedError):
+    """The platform's OpenID configuration is not one that the tool can trust."""
+
+    code = "platform_configuration_refused"
+    message = _l(
+        "The configuration of your learning platform is not as LTI Dynamic Registration 1.0 asks for it."
+    )
+
+
+class ForeignConfigurationError(ConfigurationRefusedError):
+    """The configuration speaks for an issuer on another host."""
+
+    code = "foreign_platform_configuration"
+    message = _l(
+        "The configuration of your learning platform speaks for another host than the one it lies on, so it cannot be "
+        "trusted. A self-hosted platform needs an issuer of its own."
+    )
+
+
+class ToolRefusedError(RegistrationRefusedError):
+    """The platform does not take the tool, or its answer cannot be used."""
+
+    code = "tool_refused"
+    status = 502
+    message = _l(
+        "Your learning platform did not accept the registration. Begin again there, since it may accept each attempt "
+        "once only; the registration link has not been used up. The log has the platform's words."
+    )
+
+
+class AlreadyRegisteredError(RegistrationRefusedError):
+    """The issuer and client id are registered by `tool_config.json` or the command, which a platform cannot change."""
+
+    code = "already_registered"
+    status = 409
+    message = _l(
+        "This client id is registered already, in tool_config.json or with “ai-experiences platform add”. Remove it "
+        "there first."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Initiation:
+    """What a platform adds to the link: where its configuration lies, and the token with which to ask for it."""
+
+    configuration_url: str
+    token: str | None
+
+    @property
+    def host(self) -> str:
+        """The platform's host, with its port where that is not the usual one."""
+        return _host(self.configuration_url)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the tool's requests carry; Canvas wants the token for its configuration too."""
+        bearer = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        return {"Accept": "application/json"} | bearer
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A platform that has been registered. Without a deployment its first launch waits for approval."""
+
+    platform: Platform
+    deployment_id: str | None
+
+
+def _printable(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("must be printable ASCII")
+    return value
+
+
+_Id = Annotated[str, Field(min_length=1, max_length=MAX_ID), AfterValidator(_printable)]
+_Address = Annotated[str, Field(max_length=MAX_URL), AfterValidator(_printable), AfterValidator(web_address)]
+
+
+class _Supported(BaseModel):
+    type: str
+    placements: list[str] | None = None
+
+
+class _PlatformConfiguration(BaseModel):
+    product_family_code: str
+    messages_supported: list[_Supported] | None = None
+
+
+class OpenIdConfiguration(BaseModel):
+    """What a platform says of itself (LTI Dynamic Registration 1.0, section 2.1)."""
+
+    issuer: _Id
+    authorization_endpoint: _Address
+    token_endpoint: _Address
+    jwks_uri: _Address
+    registration_endpoint: _Address
+    authorization_server: _Id | None = None
+    scopes_supported: list[str] | None = None
+    platform: _PlatformConfiguration = Field(validation_alias=PLATFORM_CONFIGURATION)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where the tool and its people's browsers are sent."""
+        return self.authorization_endpoint, self.token_endpoint, self.jwks_uri, self.registration_endpoint
+
+    @property
+    def audience(self) -> str | None:
+        """The audience of the tool's assertions where it is not the token endpoint.
+
+        Canvas puts a bare host here, and wants the token endpoint all the same.
+        """
+        return self.authorization_server if "://" in (self.authorization_server or "") else None
+
+
+class _ToolConfiguration(BaseModel):
+    deployment_id: _Id | None = None
+
+
+class _Answer(BaseModel):
+    client_id: _Id
+    configuration: _ToolConfiguration | None = Field(default=None, validation_alias=TOOL_CONFIGURATION)
+
+
+def read_initiation(parameters: Mapping[str, str]) -> Initiation:
+    """Read an initiation request (section 3.3). Raises `IncompleteRegistrationError`."""
+    url = parameters.get("openid_configuration", "")
+    initiation = Initiation(url, parameters.get("registration_token"))
+    if not initiation.host or len(url) > MAX_URL:
+        raise IncompleteRegistrationError(log=f"openid_configuration {url!r:.300}")
+    return initiation
+
+
+def invite(session: Session, days: int) -> str:
+    """Make an invitation that is good for so many days; return its token, of which only a hash is kept."""
+    token = secrets.token_urlsafe(32)
+    session.add(Invitation(token_hash=_hash(token), expires_at=utc_now() + timedelta(days=days)))
+    return token
+
+
+def check_invitation(session: Session, token: str) -> None:
+    """Use nothing up. Raises `InvitationRefusedError`."""
+    if session.exec(select(Invitation.id).where(*_open(token))).first() is None:
+        raise InvitationRefusedError(log="unknown, used or expired")
+
+
+def register_platform(
+    database: Database, http: OutboundSession, invitation: str, initiation: Initiation, app_url: str
+) -> Registered:
+    """Register the tool at a platform and the platform here, for an invitation that is then used up.
+
+    No transaction is open while the platform is asked. Raises a `RegistrationRefusedError`.
+    """
+    with _claimed(database, invitation) as invitation_id:
+        configuration = read_configuration(http, initiation)
+        answer = _register_tool(http, initiation, configuration, tool_registration(configuration, app_url))
+        with database.transaction() as session:
+            registered = _save(session, configuration, answer)
+            session.get_one(Invitation, invitation_id).platform_id = registered.platform.id
+    return registered
+
+
+def read_configuration(http: OutboundSession, initiation: Initiation) -> OpenIdConfiguration:
+    """Fetch and check a platform's configuration. Raises a `RegistrationRefusedError`."""
+    try:
+        body = http.fetch_json(initiation.configuration_url, headers=initiation.headers)
+        configuration = OpenIdConfiguration.model_validate(body)
+    except OutboundError as error:
+        raise ConfigurationUnavailableError(log=str(error)) from error
+    except ValidationError as error:
+        raise ConfigurationRefusedError(log=_problems(error)) from error
+    issuer = _host(configuration.issuer)
+    if initiation.host not in {issuer, canvas.SSO_HOSTS.get(issuer)}:
+        raise ForeignConfigurationError(log=f"issuer {configuration.issuer!r} on {initiation.host!r:.300}")
+    try:
+        for endpoint in configuration.endpoints:
+            http.check_address(endpoint)
+    except OutboundError as error:
+        raise ConfigurationRefusedError(log=str(error)) from error
+    return configuration
+
+
+def tool_registration(configuration: OpenIdConfiguration, app_url: str) -> dict[str, Any]:
+    """Return what the tool asks of a platform (section 3.2), as far as the platform supports it."""
+    own = _tool_configuration(app_url)
+    if configuration.platform.product_family_code == canvas.PRODUCT:
+        own |= canvas.tool_configuration(app_url)
+    own["messages"] = _supported_messages(own["messages"], configuration)
+    return {
+        "application_type": "web",
+        "response_types": ["id_token"],
+        "grant_types": ["implicit", "client_credentials"],
+        "client_name": tool.TITLE,
+        "logo_uri": app_url + tool.ICON_PATH,
+        "initiate_login_uri": app_url + tool.LOGIN_PATH,
+        "redirect_uris": [app_url + tool.LAUNCH_PATH, app_url + tool.DEEP_LINK_PATH],
+        "jwks_uri": app_url + tool.KEY_SET_PATH,
+        "token_endpoint_auth_method": "private_key_jwt",
+        "scope": " ".join(_supported_scopes(configuration)),
+        TOOL_CONFIGURATION: own,
+    }
+
+
+def _tool_configuration(app_url: str) -> dict[str, Any]:
+    message = {"label": tool.TITLE, "icon_uri": app_url + tool.ICON_PATH}
+    return {
+        "domain": urlsplit(app_url).netloc,
+        "description": tool.DESCRIPTION,
+        "target_link_uri": app_url + tool.LAUNCH_PATH,
+        "claims": list(tool.CLAIMS),
+        "custom_parameters": tool.CUSTOM_FIELDS,
+        "messages": [
+            message | {"type": MessageType.RESOURCE_LINK, "target_link_uri": app_url + tool.LAUNCH_PATH},
+            message
+            | {
+                "type": MessageType.DEEP_LINKING,
+                "target_link_uri": app_url + tool.DEEP_LINK_PATH,
+                "placements": ["ContentArea", "RichTextEditor"],
+                "supported_types": ["ltiResourceLink"],
+            },
+        ],
+    }
+
+
+def _supported_scopes(configuration: OpenIdConfiguration) -> list[str]:
+    supported = configuration.scopes_supported
+    return [scope for scope in tool.SCOPES if supported is None or scope in supported]
+
+
+def _supported_messages(
+    messages: Sequence[dict[str, Any]], configuration: OpenIdConfiguration
+) -> list[dict[str, Any]]:
+    """Return the messages that the platform sends, in the placements that it has, where it tells which."""
+    supported = configuration.platform.messages_supported
+    if not supported:
+        return list(messages)
+    kept = []
+    for message in messages:
+        offers = [each.placements for each in supported if each.type == message["type"]]
+        offered = [name for names in offers for name in names or ()]
+        wanted = message.get("placements", ())
+        found = [name for name in offered if name.removeprefix(canvas.EXTENSION) in wanted]
+        if offers and (found or not (wanted and offered)):
+            kept.append(message | ({"placements": found} if found else {}))
+    return kept
+
+
+def _register_tool(
+    http: OutboundSession, initiation: Initiation, configuration: OpenIdConfiguration, body: dict[str, Any]
+) -> _Answer:
+    try:
+        answer = http.post_json(configuration.registration_endpoint, body, headers=initiation.headers)
+        return _Answer.model_validate(answer)
+    except OutboundError as error:
+        raise ToolRefusedError(log=str(error)) from error
+    except ValidationError as error:
+        raise ToolRefusedError(log=_problems(error)) from error
+
+
+def _save(session: Session, configuration: OpenIdConfiguration, answer: _Answer) -> Registered:
+    key = {"issuer": configuration.issuer, "client_id": answer.client_id}
+    present = session.exec(select(Platform).filter_by(**key)).first()
+    if present is not None and present.source is not RegistrationSource.REGISTRATION:
+        raise AlreadyRegisteredError(log=f"platform {present.id}")
+    deployment_id = answer.configuration.deployment_id if answer.configuration else None
+    entry = PlatformEntry(
+        client_id=answer.client_id,
+        auth_login_url=configuration.authorization_endpoint,
+        auth_token_url=configuration.token_endpoint,
+        key_set_url=configuration.jwks_uri,
+        auth_audience=configuration.audience,
+        deployment_ids=[deployment_id] if deployment_id else [],
+    )
+    platform = save_platform(session, configuration.issuer, entry, RegistrationSource.REGISTRATION)
+    platform.product = clean_line(configuration.platform.product_family_code, MAX_PRODUCT)
+    return Registered(platform, deployment_id)
+
+
+@contextmanager
+def _claimed(database: Database, token: str) -> Iterator[int]:
+    """Take an invitation in one statement, so that two cannot use it at once; give it back where all was in vain."""
+    with database.transaction() as session:
+        claim = (
+            update(Invitation).where(*_open(token)).values(used_at=utc_now()).returning(col(Invitation.id))
+        )
+        invitation_id = session.scalars(claim).first()
+    if invitation_id is None:
+        raise InvitationRefusedError(log="unknown, used or expired")
+    try:
+        yield invitation_id
+    except BaseException:
+        with database.transaction() as session:
+            session.get_one(Invitation, invitation_id).used_at = None
+        raise
+
+
+def _open(token: str) -> tuple[Any, ...]:
+    return (
+        col(Invitation.token_hash) == _hash(token),
+        col(Invitation.used_at).is_(None),
+        col(Invitation.expires_at) > utc_now(),
+    )
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _host(url: str) -> str:
+    """Return the host of an address, with its port where that is not the usual one; empty for no address."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    host = parts.hostname or ""
+    return host if port in {None, usual} else f"{host}:{port}"
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())[:1000]
