@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, func
+from sqlalchemy.orm.attributes import flag_modified
 from sqlmodel import Session, col, select
 
 from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
@@ -55,6 +56,8 @@ def record_visit(session: Session, platform_id: int, deployment_id: int, visit: 
     course.sqlmodel_update(course_fields)
     user.sqlmodel_update(user_fields)
     enrollment.sqlmodel_update(place)
+    for name in place:
+        flag_modified(enrollment, name)  # a class list may have changed it since it was read
     return enrollment
 
 

@@ -12,7 +12,8 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from sqlmodel import Session, col, select, update
 
-from app.courses.models import Course, Enrollment, Role, User
+from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
+from app.courses.service import Visit, record_visit
 from app.database import Database, utc_now
 from app.lti.keys import KeyRing
 from app.lti.models import CourseServices, Deployment, Platform, RegistrationSource
@@ -640,3 +641,20 @@ def test_an_error_of_one_kind_of_work_keeps_no_other_waiting(app: Flask, caplog:
     owed.wake()
     assert done.wait(5)
     assert "a mistake" in caplog.text
+
+
+def test_a_launch_under_way_wins_over_a_list_written_meanwhile(
+    app: Flask, sandbox: Sandbox, place: SandboxCourse, teacher: Visitor
+) -> None:
+    with app.extensions["database"].transaction() as db:
+        course = db.exec(select(Course)).one()
+        enrollment = db.exec(select(Enrollment)).one()
+        assert enrollment.workflow_state is EnrollmentState.ACTIVE
+        # As another worker writes it, unseen by this transaction's objects.
+        db.connection().exec_driver_sql("UPDATE enrollments SET workflow_state = 'left', role = 'student'")
+        visit = Visit(
+            sub=sandbox.person("miriam.okafor").sub, context_id=course.context_id, role=Role.TEACHER
+        )
+        record_visit(db, course.platform_id, course.deployment_id, visit)
+    found = enrollments(app)["Miriam Okafor"]
+    assert (found.workflow_state, found.role) == (EnrollmentState.ACTIVE, Role.TEACHER)

@@ -1,0 +1,45 @@
+"""A class list that comes while the page is open."""
+
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask
+from playwright.sync_api import BrowserContext, Page, expect
+from werkzeug.serving import make_server
+
+from app.sandbox import Sandbox
+from app.sandbox.factory import QuietHandler
+from tests.support.people import Visitor
+
+
+@pytest.fixture
+def tool_url(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_list_takes_its_place_when_it_has_been_read(
+    app: Flask, sandbox: Sandbox, tool_url: str, context: BrowserContext, page: Page
+) -> None:
+    teacher = Visitor.launch(app, sandbox, "miriam.okafor")
+    experience_id = teacher.write_experience()
+    cookie = teacher.client.get_cookie("launch", path=teacher.root)
+    host = str(urlsplit(tool_url).hostname)
+    context.add_cookies(
+        [{"name": "launch", "value": cookie.value, "domain": host, "path": teacher.root, "secure": True}]
+    )
+    sandbox.traffic.clear()
+    sandbox.fail_next(None, delay=4, path_contains="names_and_roles")
+    page.goto(f"{tool_url}{teacher.root}/experiences/{experience_id}")
+    expect(page.get_by_test_id("roster")).to_contain_text("The class list is being read")
+    expect(page.get_by_test_id("student-row")).to_have_count(7, timeout=15_000)
+    expect(page.get_by_test_id("roster")).to_contain_text("This is the list of")
+    expect(page.get_by_test_id("roster").locator("time")).not_to_contain_text("UTC")
+    expect(page.get_by_test_id("update-class")).to_be_visible()
