@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, delete, func, or_, update
 from sqlmodel import Session, col, select
@@ -102,6 +103,11 @@ class Entry:
     def is_grade(self) -> bool:
         """True for a grade, False for work handed in."""
         return is_grade(self.score)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it has not arrived (yet), sentence by sentence; the last may be in the platform's words."""
+        return [gettext(line) for line in (self.score.error or "").splitlines()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,8 @@ class Scores:
         """Send a score. Raises `_FailedError`, or a `ServiceError` where another try may help."""
         if due.platform.workflow_state is not RegistrationState.ACTIVE:
             raise _FailedError(NOT_REGISTERED)
+        if due.score.attempts > MAX_ATTEMPTS:  # its workers died, one after another
+            raise _FailedError(NO_ANSWER)
         line_item = self._column(due)
         url, message = _below(line_item.url, "scores"), self._message(due)
         try:

@@ -491,14 +491,12 @@ def test_a_student_whom_the_gradebook_does_not_take_is_said_in_its_words(
     work: Callable[[], int],
 ) -> None:
     conversation_id = hold(open_assignment(AMARA), experience_id)
-    sandbox.fail_next(
-        422, path_contains="/scores", body='{"errors": {"message": "User not found in course"}}'
-    )
+    sandbox.fail_next(422, path_contains="/scores", body='{"errors": {"message": "100% <b>no</b> student"}}')
     work()
     assert states(database) == [ScoreState.FAILED]
     said = entry(teacher, conversation_id)
     assert "Not in the gradebook" in said
-    assert "did not take it: 422 User not found in course" in said
+    assert "did not take it: 422 100% <b>no</b> student" in said
     with database.transaction() as session:
         assert len(session.exec(select(LineItem)).all()) == 1
 
