@@ -25,6 +25,7 @@ from app.lti.platforms import (
     find_platform,
     known_deployment,
     list_platforms,
+    note_deployment,
     pending_deployments,
     private_key_files,
     remove_platform,
@@ -180,14 +181,14 @@ def invite_platform(days: int) -> None:
 @platform.command("approve")
 @click.option("--issuer", required=True, help="The platform's issuer.")
 @click.option("--client-id", required=True, help="The tool's client id there.")
-@click.option("--deployment-id", required=True, help="The deployment that is pending.")
+@click.option("--deployment-id", required=True, help="The deployment, which may be pending.")
 @click.option("--replaces", help="The deployment whose courses it opens, after the tool was installed again.")
 def approve(issuer: str, client_id: str, deployment_id: str, replaces: str | None) -> None:
     """Let a new deployment of a registered platform in."""
     with _refusals_as_messages(), database().transaction() as session:
         found = find_platform(session, issuer, client_id)
         replaced = known_deployment(session, found.id, replaces) if replaces else None
-        approve_deployment(session, known_deployment(session, found.id, deployment_id), replaced)
+        approve_deployment(session, note_deployment(session, found, deployment_id), replaced)
     click.echo(f"Deployment {deployment_id} may launch the tool.")
 
 

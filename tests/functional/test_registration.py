@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
@@ -21,7 +23,13 @@ from app.database import utc_now
 from app.lti import canvas, tool
 from app.lti.models import Deployment, Invitation, Platform, RegistrationSource, RegistrationState
 from app.lti.outbound import OutboundSession
-from app.lti.platforms import PlatformEntry, save_platform
+from app.lti.platforms import (
+    PlatformEntry,
+    approve_deployment,
+    find_platform,
+    pending_deployments,
+    save_platform,
+)
 from app.lti.registration import (
     PLATFORM_CONFIGURATION,
     TOOL_CONFIGURATION,
@@ -31,6 +39,10 @@ from app.lti.registration import (
     read_configuration,
     tool_registration,
 )
+from app.sandbox import Flavour, Sandbox, SandboxConfig, make_sandbox_server
+from tests.conftest import TOOL_URL
+from tests.support.people import BIOLOGY, login_answer
+from tests.support.ports import free_port
 
 TOKEN = "registration-token"
 Answer = Callable[["Handler"], None]
@@ -508,3 +520,59 @@ def test_no_secret_is_in_the_log(
     client.post(link, data=lms.initiation)
     assert TOKEN not in caplog.text
     assert link not in caplog.text
+
+
+@pytest.fixture
+def look_alike(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sandbox]:
+    config = SandboxConfig(
+        url=f"http://127.0.0.1:{free_port()}",
+        tool_url=TOOL_URL,
+        state_dir=tmp_path,
+        flavour=request.param,
+    )
+    server = make_sandbox_server(config)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.app.extensions["sandbox"]
+    server.shutdown()
+    server.server_close()
+
+
+def launch_registered(client: FlaskClient, platform: Sandbox, client_id: str, **login: str) -> TestResponse:
+    """Launch the tool that has registered itself, as a teacher does."""
+    launch = platform.launch("miriam.okafor", BIOLOGY, client_id=client_id)
+    asked = login_answer(client.post("/lti/login", data=platform.login_parameters(launch) | login))
+    token = platform.sign(platform.claims_of(launch, nonce=asked["nonce"]))
+    return client.post("/lti/launch", data={"id_token": token, "state": asked["state"]})
+
+
+@pytest.mark.parametrize("look_alike", [Flavour.CANVAS], indirect=True)
+def test_canvas_registers_the_tool_and_launches_it(
+    app: Flask, client: FlaskClient, look_alike: Sandbox, link: str
+) -> None:
+    followed = urlsplit(look_alike.registration_url(TOOL_URL + link))
+    assert client.get(f"{followed.path}?{followed.query}").status_code == 200
+    done = client.post(followed.path, data=dict(parse_qsl(followed.query)))
+    registered = look_alike.tools.find(text(done, "client-id"))
+    assert set(registered.placements) == {"course_navigation", *canvas.DEEP_LINKING_PLACEMENTS}
+    assert registered.scopes == tool.SCOPES
+    assert registered.custom_fields == canvas.CUSTOM_FIELDS
+    assert text(done, "deployment-id") == registered.deployment_id
+    assert launch_registered(client, look_alike, registered.client_id).status_code == 303
+    assert client.post(followed.path, data=dict(parse_qsl(followed.query))).status_code == 403
+
+
+@pytest.mark.parametrize("look_alike", [Flavour.MOODLE], indirect=True)
+def test_moodle_registers_the_tool_and_launches_it_once_its_deployment_is_approved(
+    app: Flask, client: FlaskClient, look_alike: Sandbox, link: str
+) -> None:
+    followed = urlsplit(look_alike.registration_url(TOOL_URL + link))
+    done = client.post(followed.path, data=dict(parse_qsl(followed.query)))
+    client_id = text(done, "client-id")
+    waiting = launch_registered(client, look_alike, client_id, ask_for_approval="1")
+    assert waiting.status_code == 403
+    assert "ai-experiences platform approve" in waiting.text
+    with app.extensions["database"].transaction() as db:
+        platform = find_platform(db, look_alike.config.issuer, client_id)
+        (pending,) = pending_deployments(db, platform.id)
+        approve_deployment(db, pending)
+    assert launch_registered(client, look_alike, client_id).status_code == 303

@@ -135,12 +135,14 @@ def test_a_pending_deployment_is_shown_and_approved_in_place_of_another(tmp_path
     database.engine.dispose()
     assert re.search(r"pending since \d{4}-\d\d-\d\d: 2\n", run("platform", "list").output)
     names = ("--issuer", "https://lms.example.edu", "--client-id", "7")
-    unknown = run("platform", "approve", *names, "--deployment-id", "3")
+    unknown = run("platform", "approve", *names, "--deployment-id", "2", "--replaces", "3")
     assert unknown.exit_code == 1
     assert "no deployment 3" in unknown.output
     approved = run("platform", "approve", *names, "--deployment-id", "2", "--replaces", "1")
     assert approved.output == "Deployment 2 may launch the tool.\n"
     assert "\t1, 2\t" in run("platform", "list").output
+    assert run("platform", "approve", *names, "--deployment-id", "new").exit_code == 0
+    assert "\t1, 2, new\t" in run("platform", "list").output
 
 
 def test_a_platforms_own_key_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
