@@ -14,6 +14,10 @@ PAGES = {
     "form with mistakes": ("miriam.okafor", ["[data-testid=new-experience]", "[data-testid=save]"]),
     "experience": ("miriam.okafor", [f"text={PATIENT}"]),
     "transcript": ("miriam.okafor", [f"text={PATIENT}", "text=Amara Diallo"]),
+    "grade with mistakes": (
+        "miriam.okafor",
+        [f"text={PATIENT}", "text=Amara Diallo", "[data-testid=send-grade]"],
+    ),
     "all transcripts": ("miriam.okafor", [f"text={PATIENT}", "[data-testid=print-all]"]),
     "shelf": ("amara.diallo", []),
     "finished chat": ("amara.diallo", [f"text={PATIENT}"]),
