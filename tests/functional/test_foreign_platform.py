@@ -1,8 +1,10 @@
 """Launches, roster, grades and deep linking at a platform that is neither Canvas nor ours."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import requests
@@ -10,7 +12,6 @@ from flask import Flask
 from sqlmodel import Session, col, select
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from app import create_app
 from app.courses.models import Course, Enrollment, Role, User
 from app.lti.models import RegistrationSource
 from app.lti.platforms import PlatformEntry, save_platform
@@ -18,16 +19,18 @@ from app.sandbox.factory import QuietHandler
 from app.settings import Settings
 from tests.support.fake_model import FakeModel
 from tests.support.foreign_platform import (
+    CLASS,
     COURSE_LINK,
     LINE_ITEMS_PATH,
     MEMBERS_PATH,
+    MEMBERS_PER_PAGE,
     STUDENT,
     TEACHER,
     ForeignPlatform,
     Member,
     make_platform_server,
 )
-from tests.support.people import Visitor, login_answer
+from tests.support.people import EXPERIENCE, Visitor, login_answer
 from tests.support.ports import free_port
 
 
@@ -53,21 +56,44 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def app(settings: Settings, platform: ForeignPlatform) -> Iterator[Flask]:
-    app = create_app(settings)
-    app.testing = False
-    database = app.extensions["database"]
-    with database.transaction() as session:
+def app(app: Flask, settings: Settings, platform: ForeignPlatform) -> Iterator[Flask]:
+    with app.extensions["database"].transaction() as session:
         save_platform(session, platform.url, PlatformEntry(**platform.entry), RegistrationSource.COMMAND)
     port = int(settings.app_url.rsplit(":", 1)[1])
     with serving(make_server("127.0.0.1", port, app, threaded=True, request_handler=QuietHandler)):
         yield app
-    database.engine.dispose()
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait for what the tool does by itself."""
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline, "it has not happened"
+        time.sleep(0.05)
 
 
 def visit(app: Flask, platform: ForeignPlatform, member: Member, link: str = COURSE_LINK) -> Visitor:
     browser = app.test_client()
     return Visitor.arrive(browser, platform.launch(browser, member, link))
+
+
+def hand_in(student: Visitor, experience_id: int) -> int:
+    """Finish a conversation and return its id."""
+    conversation_id = student.start(experience_id)
+    student.send(conversation_id, "Hello!")
+    assert student.post(f"/conversations/{conversation_id}/finish").status_code == 303
+    return conversation_id
+
+
+def grade_work(teacher: Visitor, conversation_id: int) -> None:
+    grade = {"points": "8.5", "maximum": "10", "comment": "Well listened."}
+    assert teacher.post(f"/conversations/{conversation_id}/grade", grade).status_code == 303
+
+
+def check_grade(score: dict[str, Any]) -> None:
+    assert (score["scoreGiven"], score["scoreMaximum"]) == (8.5, 10)
+    assert (score["activityProgress"], score["gradingProgress"]) == ("Completed", "FullyGraded")
+    assert score["comment"] == "Well listened."
 
 
 def test_a_teacher_and_a_student_come_in_with_what_plain_lti_says_of_them(
@@ -95,6 +121,39 @@ def test_a_teacher_writes_and_a_student_talks(
     student = visit(app, platform, STUDENT)
     student.send(student.start(experience_id), "Hello!")
     assert "I am sorry to hear that." in student.page(f"/experiences/{experience_id}/conversation").text
+
+
+def test_the_class_holds_who_the_roster_names_page_by_page(app: Flask, platform: ForeignPlatform) -> None:
+    teacher = visit(app, platform, TEACHER)
+    rows = teacher.page(f"/experiences/{teacher.write_experience()}").select("[data-testid=student-row] th")
+    learners = sorted(member.name for member in CLASS if member.role == "Learner")
+    assert len(learners) > MEMBERS_PER_PAGE
+    assert [row.text.strip() for row in rows] == learners
+
+
+def test_a_grade_makes_a_line_item_where_the_link_has_none(app: Flask, platform: ForeignPlatform) -> None:
+    teacher = visit(app, platform, TEACHER)
+    experience_id = teacher.write_experience()
+    grade_work(teacher, hand_in(visit(app, platform, STUDENT), experience_id))
+    until(lambda: ("1", STUDENT.id) in platform.scores)
+    assert platform.line_items["1"]["label"] == EXPERIENCE["title"]
+    check_grade(platform.scores["1", STUDENT.id])
+
+
+def test_work_and_its_grade_go_to_the_links_own_line_item(app: Flask, platform: ForeignPlatform) -> None:
+    teacher = visit(app, platform, TEACHER)
+    experience_id = teacher.write_experience()
+    url = f"{platform.launch_url}?experience={experience_id}"
+    link = platform.add_link({"title": "Bills", "url": url, "lineItem": {"scoreMaximum": 50}})
+    conversation_id = hand_in(visit(app, platform, STUDENT, link), experience_id)
+    until(lambda: ("1", STUDENT.id) in platform.scores)
+    work = platform.scores["1", STUDENT.id]
+    assert (work["activityProgress"], work["gradingProgress"]) == ("Submitted", "PendingManual")
+    assert "scoreGiven" not in work
+    grade_work(teacher, conversation_id)
+    until(lambda: platform.scores["1", STUDENT.id] is not work)
+    check_grade(platform.scores["1", STUDENT.id])
+    assert list(platform.line_items) == ["1"]
 
 
 @pytest.mark.parametrize(
