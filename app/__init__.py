@@ -67,7 +67,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         ),
     )
     owed = Owed()
-    services = PlatformServices(key_ring, production=settings.production)
+    services = PlatformServices(
+        key_ring, production=settings.production, allow_private=settings.allow_private_platforms
+    )
     app.extensions["rosters"] = rosters = Rosters(database, services, owed.wake)
     owed.add(rosters.work)
     owed.add(Scores(database, services, settings.app_url).work)

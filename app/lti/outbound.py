@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from app.lti.models import Platform, RegistrationSource
 from app.settings import is_loopback
 from app.text import clean_line
 
@@ -39,7 +41,7 @@ class OutboundError(Exception):
 
 
 class ForbiddenAddressError(requests.RequestException):
-    """An address that the tool does not ask: not over https."""
+    """An address that the tool does not ask: not https, or private where only public ones are asked."""
 
 
 class TooLargeError(requests.RequestException):
@@ -99,6 +101,8 @@ class OutboundSession(requests.Session):
         try:
             self._refuse_unless_safe(request)
             return _Exchange(lambda: self._read(send(request, **kwargs))).result(self._total_seconds)
+        except InvalidIPAddress as error:
+            raise ForbiddenAddressError(f"{error} is a private address", request=request) from error
         except requests.RequestException:
             raise
         except TimeoutError as error:
@@ -131,6 +135,22 @@ class OutboundSession(requests.Session):
             return json.loads(response.content)
         except (requests.RequestException, ValueError, RecursionError) as error:
             raise OutboundError(f"{url:.300}: {error!r:.{MAX_REASON}}") from error
+
+
+class Outbound:
+    """The sessions for platforms: one that registered itself is asked at public hosts alone.
+
+    An administrator wrote the others' addresses down, and may have meant private ones. ``limits`` are those of
+    `OutboundSession`.
+    """
+
+    def __init__(self, *, production: bool, allow_private: bool = False, **limits: Any) -> None:  # noqa: ANN401
+        self._trusting = OutboundSession(production=production, **limits)
+        self._wary = OutboundSession(production=production, public_only=not allow_private, **limits)
+
+    def to(self, platform: Platform) -> OutboundSession:
+        """Return the session with which to ask the platform."""
+        return self._wary if platform.source is RegistrationSource.REGISTRATION else self._trusting
 
 
 def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -28,7 +28,7 @@ from urllib3.util.retry import Retry
 
 from app.lti.keys import KeyRing, PrivateKeyError, SigningKey
 from app.lti.models import Platform
-from app.lti.outbound import ForbiddenAddressError, OutboundSession, TooLargeError
+from app.lti.outbound import ForbiddenAddressError, Outbound, OutboundSession, TooLargeError
 from app.lti.platforms import to_registration
 from app.text import clean_line
 
@@ -100,6 +100,10 @@ class _AccessToken:
     def good(self) -> bool:
         return time.monotonic() < self.expires_at - EXPIRY_MARGIN_SECONDS
 
+    @property
+    def header(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.value}"}
+
 
 _TokenKey = tuple[int, tuple[str, ...]]
 
@@ -107,10 +111,13 @@ _TokenKey = tuple[int, tuple[str, ...]]
 class PlatformServices:
     """The services of all platforms, for one process. Access tokens stay in memory, by platform and scopes."""
 
-    def __init__(self, key_ring: KeyRing, *, production: bool) -> None:
+    def __init__(self, key_ring: KeyRing, *, production: bool, allow_private: bool = False) -> None:
         self._key_ring = key_ring
-        self._http = OutboundSession(
-            production=production, total_seconds=TOTAL_SECONDS, max_bytes=MAX_ANSWER_BYTES
+        self._outbound = Outbound(
+            production=production,
+            allow_private=allow_private,
+            total_seconds=TOTAL_SECONDS,
+            max_bytes=MAX_ANSWER_BYTES,
         )
         self._tokens: dict[_TokenKey, _AccessToken] = {}
         self._lock = threading.Lock()
@@ -132,11 +139,13 @@ class PlatformServices:
         """
         headers = {"Accept": accept} | ({"Content-Type": content_type} if content_type else {})
         data = None if json is None else orjson.dumps(json)
+        http = self._outbound.to(platform)
         token = self._access_token(platform, scopes)
-        response = self._send(token, method, url, data, headers)
+        response = _send(http, method, url, data, headers | token.header)
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             self._forget(platform, scopes, token)
-            response = self._send(self._access_token(platform, scopes), method, url, data, headers)
+            token = self._access_token(platform, scopes)
+            response = _send(http, method, url, data, headers | token.header)
         _raise_for_status(response)
         return ServiceAnswer(_json(response), _next_url(response, url))
 
@@ -159,16 +168,6 @@ class PlatformServices:
             yield answer.body
             following = answer.next_url
 
-    def _send(
-        self, token: _AccessToken, method: str, url: str, data: bytes | None, headers: Mapping[str, str]
-    ) -> requests.Response:
-        try:
-            return self._http.request(
-                method, url, data=data, headers={**headers, "Authorization": f"Bearer {token.value}"}
-            )
-        except requests.RequestException as error:
-            raise _unreachable(error) from error
-
     def _access_token(self, platform: Platform, scopes: Sequence[str]) -> _AccessToken:
         key = _token_key(platform, scopes)
         with self._lock:
@@ -188,7 +187,7 @@ class PlatformServices:
     def _request_token(self, platform: Platform, scopes: Sequence[str]) -> _AccessToken:
         try:
             key = self._key_ring.signing_key(platform.private_key_file)
-            connector = _Connector(platform, key, self._http)
+            connector = _Connector(platform, key, self._outbound.to(platform))
             value = connector.get_access_token(scopes)
         except PrivateKeyError as error:
             logger.error("no access token for platform %s: %s", platform.id, error)
@@ -225,6 +224,15 @@ class _Connector(ServiceConnector):
         self.lifetime = float(expires_in)
 
 
+def _send(
+    http: OutboundSession, method: str, url: str, data: bytes | None, headers: Mapping[str, str]
+) -> requests.Response:
+    try:
+        return http.request(method, url, data=data, headers=headers)
+    except requests.RequestException as error:
+        raise _unreachable(error) from error
+
+
 def _token_key(platform: Platform, scopes: Sequence[str]) -> _TokenKey:
     return platform.id, tuple(sorted(scopes))
 
@@ -254,7 +262,9 @@ def _raise_for_status(response: requests.Response) -> None:
 
 def _unreachable(error: requests.RequestException) -> ServiceError:
     if isinstance(error, ForbiddenAddressError):
-        return ServiceRefusedError(N_("The service's address does not begin with https://."))
+        return ServiceRefusedError(
+            N_("The service's address does not begin with https://, or is a private one.")
+        )
     if isinstance(error, TooLargeError):
         return ServiceRefusedError(N_("The platform's answer is too long."))
     if isinstance(error, requests.Timeout):

@@ -15,7 +15,8 @@ import pytest
 import requests
 
 from app.lti import outbound
-from app.lti.outbound import OutboundError, OutboundSession
+from app.lti.models import Platform, RegistrationSource
+from app.lti.outbound import ForbiddenAddressError, Outbound, OutboundError, OutboundSession
 
 
 @dataclass
@@ -236,7 +237,7 @@ PRIVATE = [
 @pytest.mark.parametrize("host", PRIVATE)
 def test_private_addresses_are_refused_however_they_are_written(host: str) -> None:
     http = OutboundSession(production=True, public_only=True)
-    with pytest.raises(OutboundError, match="InvalidIPAddress"):
+    with pytest.raises(OutboundError, match="private address"):
         http.fetch_json(f"https://{host}/")
 
 
@@ -253,13 +254,13 @@ def test_a_name_that_resolves_to_a_private_address_is_refused(monkeypatch: pytes
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.168.1.1", 443))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_a, **_k: found)
     http = OutboundSession(production=True, public_only=True)
-    with pytest.raises(OutboundError, match="InvalidIPAddress"):
+    with pytest.raises(OutboundError, match="private address"):
         http.fetch_json("https://lms.example.edu/")
 
 
 def test_in_development_loopback_is_public_and_the_rest_private(url: str, http: OutboundSession) -> None:
     assert http.fetch_json(url) == {"a": 1}
-    with pytest.raises(OutboundError, match="InvalidIPAddress"):
+    with pytest.raises(OutboundError, match="private address"):
         http.fetch_json("https://10.0.0.1/")
 
 
@@ -267,6 +268,19 @@ def test_a_session_for_platforms_written_down_by_hand_may_ask_private_hosts() ->
     http = OutboundSession(production=True, total_seconds=0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(requests.Timeout):
         http.get(f"https://127.0.0.1:{silent.getsockname()[1]}/")
+
+
+def test_a_platform_that_registered_itself_is_asked_at_public_hosts_alone() -> None:
+    def ask(source: RegistrationSource, *, allow_private: bool = False) -> None:
+        http = Outbound(production=True, allow_private=allow_private, total_seconds=0.3)
+        http.to(Platform(source=source)).get("https://127.0.0.1:9/")
+
+    with pytest.raises(ForbiddenAddressError):
+        ask(RegistrationSource.REGISTRATION)
+    with pytest.raises(requests.ConnectionError):
+        ask(RegistrationSource.REGISTRATION, allow_private=True)
+    with pytest.raises(requests.ConnectionError):
+        ask(RegistrationSource.COMMAND)
 
 
 def test_a_request_answers_as_requests_does(url: str, http: OutboundSession) -> None:
