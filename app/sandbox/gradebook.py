@@ -187,6 +187,10 @@ class Gradebook:
             records.results.setdefault(item.id, {})[score.person.canvas_id] = result
             return result
 
+    def save(self) -> None:
+        """Write the file now; it is written soon in any case."""
+        self._file.save()
+
     def _add(self, course: Course, fields: Mapping[str, Any]) -> LineItem:
         with self._file.changing() as records:
             item = LineItem(id=records.take_id(), course_id=course.canvas_id, **fields)

@@ -80,6 +80,10 @@ class ResourceLinks:
         known = {link.copied_from[0] for link in self.of(target) if link.copied_from}
         return {link.id: self._copy(link, target) for link in self.of(source) if link.id not in known}
 
+    def save(self) -> None:
+        """Write the file now; it is written soon in any case."""
+        self._file.save()
+
     def _copy(self, link: ResourceLink, target: Course) -> ResourceLink:
         history = (link.id, *link.copied_from)
         return self._keep(replace(link, id=str(uuid4()), course_id=target.canvas_id, copied_from=history))

@@ -301,6 +301,11 @@ class Sandbox:
         if use:
             self._registered.add(content["jti"])
 
+    def save(self) -> None:
+        """Write what outlives a restart now; it is written soon after every change in any case."""
+        for kept in (self.tools, self.links, self.gradebook):
+            kept.save()
+
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
         """The requests that have come since the start or the last `traffic.clear()`, oldest first."""

@@ -126,6 +126,10 @@ class Tools:
                 return tool
         raise LookupError(f"No tool has the client id {client_id}")
 
+    def save(self) -> None:
+        """Write the file now; it is written soon in any case."""
+        self._file.save()
+
     def origins(self) -> tuple[str, ...]:
         """Where tools are: the only pages, beside the sandbox's own, that it shows and sends forms to."""
         return tuple(dict.fromkeys(tool.origin for tool in self.all()))

@@ -154,7 +154,7 @@ def test_an_item_that_the_placement_does_not_take_is_refused(sandbox, choose, pl
         ({"nonce": None}, "the token is not valid"),
         ({"key": rsa.generate_private_key(public_exponent=65537, key_size=2048)}, "the token is not valid"),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
 )
 def test_a_response_that_is_not_the_tools_answer_is_refused(sandbox, choose, claims, words):
     assert words in reason_of(choose("assignment_selection", ITEM, **claims))

@@ -116,6 +116,7 @@ def test_a_reinstalled_tool_has_one_new_deployment(sandbox, config):
 
 def test_an_installed_tool_outlives_a_restart(sandbox, config):
     tool = sandbox.install("Another")
+    sandbox.save()
     again = create_sandbox(config).extensions["sandbox"]
     assert again.tools.find(tool.client_id) == tool
     with pytest.raises(LookupError):
@@ -214,6 +215,7 @@ def test_line_items_links_and_results_outlive_a_restart(sandbox, config, client,
         url, json=score, headers=bearer(), content_type="application/vnd.ims.lis.v1.score+json"
     )
     assert sent.status_code == 200
+    sandbox.save()
     again = create_sandbox(config).extensions["sandbox"]
     course, amara = again.course(1101), again.person("amara.diallo")
     (item,) = again.gradebook.line_items(course)
