@@ -51,10 +51,10 @@ def retrieve(course_id: int) -> str:
     item_id = request.args.get("assignment_id", type=int)
     launch = _launch(line_item=_line_item(item_id) if item_id else None)
     url = request.args.get("url", "")
-    name, opened = _owner(launch.client_id)
+    opened = here().tools.find(launch.client_id)
     if origin_of(url) != opened.origin:
         abort(404)
-    return _open(replace(launch, target_link_uri=url), name)
+    return _open(replace(launch, target_link_uri=url), opened.title)
 
 
 @pages.get("/courses/<int:course_id>/assignments/<int:item_id>/submissions/<int:user_id>")
@@ -64,7 +64,7 @@ def submission(course_id: int, item_id: int, user_id: int) -> str:
     student = here().directory.person(user_id) or abort(404)
     item = _line_item(item_id)
     launch = _launch(line_item=item, for_user=student, message_type=MessageType.SUBMISSION_REVIEW)
-    return _open(launch, _owner(launch.client_id)[0], title=f"{item.label}: {student.name}")
+    return _open(launch, here().tools.find(launch.client_id).title, title=f"{item.label}: {student.name}")
 
 
 @pages.get("/courses/<int:course_id>/assignments/<int:item_id>")
@@ -90,7 +90,7 @@ def returned(course_id: int) -> str:
 def open_link(link: ResourceLink, *, title: str | None = None) -> str:
     """The page of a resource link."""
     launch = _launch(resource_link=link)
-    return _open(launch, _owner(launch.client_id)[0], title=title or link.title)
+    return _open(launch, here().tools.find(launch.client_id).title, title=title or link.title)
 
 
 def storage_here() -> Storage:
@@ -101,16 +101,16 @@ def storage_here() -> Storage:
 
 def _open(launch: Launch, name: str, *, title: str | None = None, cancel: str | None = None) -> str:
     display = request.args.get("display")
-    storage = storage_here()
+    storage, opened = storage_here(), here().tools.find(launch.client_id)
     if display == BORDERLESS:
         launch = replace(launch, document_target="window")
     return render_template(
         "sandbox/borderless.html" if display in {BORDERLESS, IN_PAGE} else "sandbox/tool.html",
         title=title or name,
         tool_name=name,
-        login_url=here().tools.find(launch.client_id).login_url,
+        login_url=opened.login_url,
         fields=here().login_parameters(launch, storage=storage),
-        tool_origin=here().tools.find(launch.client_id).origin,
+        tool_origin=opened.origin,
         storage=storage,
         storage_frame=STORAGE_FRAME,
         new_tab=_new_tab(),
@@ -137,8 +137,3 @@ def _line_item(item_id: int) -> LineItem:
 def _tool(number: int, placement: str) -> tuple[str, Tool]:
     found = ((name, tool) for known, name, tool in tools_in(placement) if known == number)
     return next(found, None) or abort(404)
-
-
-def _owner(client_id: str | None) -> tuple[str, Tool]:
-    tool = here().tools.find(client_id)
-    return tool.title, tool
