@@ -6,7 +6,7 @@ PYTEST := $(BIN)/pytest
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check format lock services screenshots clean
+.PHONY: help setup demo serve test benchmark check format lock services screenshots clean
 
 help: ## Print what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ services: setup
 test: setup services ## Run every test
 	$(PYTEST) -n auto tests/unit tests/functional
 	$(PYTEST) tests/browser tests/packaging
+
+benchmark: setup services ## Measure full launches against a bare pylti1p3next tool
+	$(BIN)/python -m tests.benchmarks.launches
 
 screenshots: setup services ## Renew the pictures in docs/images from the journey test
 	SCREENSHOTS=1 $(PYTEST) tests/browser/test_journey.py
