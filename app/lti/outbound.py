@@ -5,6 +5,7 @@ An address that somebody else chose (dynamic registration) is asked through a se
 
 import io
 import json
+import logging
 import os
 import socket
 import threading
@@ -21,7 +22,7 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, MaxRetryError
 
 from app.lti.models import Platform, RegistrationSource
 from app.settings import is_loopback
@@ -34,6 +35,9 @@ MAX_BYTES = 256 * 1024
 MAX_REASON = 300
 
 _Answer = TypeVar("_Answer")
+
+# At level DEBUG it would write whole addresses, tokens in their queries included.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
 
 
 class OutboundError(Exception):
@@ -92,11 +96,12 @@ class OutboundSession(requests.Session):
             look_up = adapter.build_connection_pool_key_attributes
             _Exchange(lambda: look_up(request, verify=True)).result(self._total_seconds)
         except (OSError, ValueError) as error:
-            raise OutboundError(f"{url:.300}: {error!r:.{MAX_REASON}}") from error
+            raise OutboundError(_line(url, error)) from error
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # noqa: ANN401
         """Send a request and read its answer whole. Raises a `requests.RequestException`."""
-        kwargs |= {"stream": True, "timeout": (CONNECT_SECONDS, self._total_seconds)}
+        # The time-out of a read stands behind the whole one, for a connection that could not be cut.
+        kwargs |= {"stream": True, "timeout": (CONNECT_SECONDS, 2 * self._total_seconds)}
         send = super().send
         try:
             self._refuse_unless_safe(request)
@@ -131,10 +136,12 @@ class OutboundSession(requests.Session):
             response = self.request(method, url, **how)
             if not response.ok or response.is_redirect:
                 said = clean_line(response.content.decode(errors="replace"), MAX_REASON)
-                raise OutboundError(f"{url:.300}: answered {response.status_code} {said or response.reason}")
+                raise OutboundError(
+                    f"{without_query(url):.300}: answered {response.status_code} {said or response.reason}"
+                )
             return json.loads(response.content)
         except (requests.RequestException, ValueError, RecursionError) as error:
-            raise OutboundError(f"{url:.300}: {error!r:.{MAX_REASON}}") from error
+            raise OutboundError(_line(url, error)) from error
 
 
 class Outbound:
@@ -151,6 +158,20 @@ class Outbound:
     def to(self, platform: Platform) -> OutboundSession:
         """Return the session with which to ask the platform."""
         return self._wary if platform.source is RegistrationSource.REGISTRATION else self._trusting
+
+
+def without_query(url: str) -> str:
+    """Return an address as it may stand in the log: its query may hold a token."""
+    return url.partition("?")[0]
+
+
+def _line(url: str, error: Exception) -> str:
+    """Say in a line for the log what went wrong, without what the errors of `requests` repeat of the address."""
+    if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
+        return f"{without_query(url):.300}: not an address"
+    cause = error.args[0] if error.args else None
+    told = cause.reason if isinstance(cause, MaxRetryError) else error
+    return f"{without_query(url):.300}: {told!r:.{MAX_REASON}}"
 
 
 def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -19,7 +19,7 @@ from app.errors import AppError
 from app.lti import canvas, tool
 from app.lti.claims import MessageType
 from app.lti.models import Invitation, Platform, RegistrationSource
-from app.lti.outbound import OutboundError, OutboundSession
+from app.lti.outbound import OutboundError, OutboundSession, without_query
 from app.lti.platforms import PlatformEntry, save_platform, web_address
 from app.text import clean_line
 
@@ -160,7 +160,7 @@ class _PlatformConfiguration(BaseModel):
 
 
 class OpenIdConfiguration(BaseModel):
-    """What a platform says of itself (LTI Dynamic Registration 1.0, section 2.1)."""
+    """What a platform says of itself: LTI Dynamic Registration 1.0's OpenID configuration, as far as it is used."""
 
     issuer: _Id
     authorization_endpoint: _Address
@@ -190,16 +190,18 @@ class _ToolConfiguration(BaseModel):
 
 
 class _Answer(BaseModel):
+    """A successful registration (section 3.6.1)."""
+
     client_id: _Id
     configuration: _ToolConfiguration | None = Field(default=None, validation_alias=TOOL_CONFIGURATION)
 
 
 def read_initiation(parameters: Mapping[str, str]) -> Initiation:
-    """Read an initiation request (section 3.3). Raises `IncompleteRegistrationError`."""
+    """Read a registration initiation request. Raises `IncompleteRegistrationError`."""
     url = parameters.get("openid_configuration", "")
     initiation = Initiation(url, parameters.get("registration_token"))
     if not initiation.host or len(url) > MAX_URL:
-        raise IncompleteRegistrationError(log=f"openid_configuration {url!r:.300}")
+        raise IncompleteRegistrationError(log=f"openid_configuration {without_query(url)!r:.300}")
     return initiation
 
 
@@ -233,7 +235,10 @@ def register_platform(
 
 
 def read_configuration(http: OutboundSession, initiation: Initiation) -> OpenIdConfiguration:
-    """Fetch and check a platform's configuration. Raises a `RegistrationRefusedError`."""
+    """Fetch a platform's configuration and check it, its issuer's host too (section 3.5.1).
+
+    Raises a `RegistrationRefusedError`.
+    """
     try:
         body = http.fetch_json(initiation.configuration_url, headers=initiation.headers)
         configuration = OpenIdConfiguration.model_validate(body)
@@ -253,7 +258,7 @@ def read_configuration(http: OutboundSession, initiation: Initiation) -> OpenIdC
 
 
 def tool_registration(configuration: OpenIdConfiguration, app_url: str) -> dict[str, Any]:
-    """Return what the tool asks of a platform (section 3.2), as far as the platform supports it."""
+    """Return the client registration request: what the tool asks of a platform, as far as it is supported there."""
     own = _tool_configuration(app_url)
     if configuration.platform.product_family_code == canvas.PRODUCT:
         own |= canvas.tool_configuration(app_url)

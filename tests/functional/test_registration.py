@@ -511,15 +511,19 @@ def test_no_token_is_sent_where_the_platform_gave_none(client: FlaskClient, lms:
     assert {bearer for _, _, bearer in lms.asked} == {None}
 
 
+@pytest.mark.parametrize(
+    "url", ["{lms}/x", "http://127.0.0.1:9/x", "https://10.0.0.1/x", "https:///x", "http://[/x"]
+)
 def test_no_secret_is_in_the_log(
-    client: FlaskClient, lms: Lms, link: str, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, lms: Lms, link: str, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("DEBUG", logger="app")
-    client.post(link, data=lms.initiation)
-    lms.answer_get = lambda handler: handler.say(b"", 401)
-    client.post(link, data=lms.initiation)
-    assert TOKEN not in caplog.text
-    assert link not in caplog.text
+    caplog.set_level("DEBUG")
+    lms.answer_post = lambda handler: handler.say(b"", 401)
+    given = url.format(lms=lms.url) + "?registration_token=another-secret"
+    refused(client.post(link, data={"openid_configuration": given, "registration_token": TOKEN}))
+    assert caplog.records
+    for secret in (TOKEN, "another-secret", link.rsplit("/", 1)[1]):
+        assert secret not in caplog.text
 
 
 @pytest.fixture

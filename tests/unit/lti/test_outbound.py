@@ -107,6 +107,24 @@ def test_the_reason_of_a_refusal_is_in_the_error(url: str, http: OutboundSession
         http.fetch_json(url)
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:9", "https://127.0.0.1:9", "http://[", "ftp://localhost", "http://10.0.0.1", ""],
+)
+def test_the_query_of_an_address_is_in_no_error(http: OutboundSession, address: str) -> None:
+    with pytest.raises(OutboundError) as error:
+        http.fetch_json(f"{address}/?token=secret")
+    assert "secret" not in str(error.value)
+
+
+def test_the_query_of_an_address_that_answers_is_in_no_error(url: str, http: OutboundSession) -> None:
+    for body, status in ((b"rubbish", 200), (b"", 500), (b"x" * 2000, 200)):
+        answer(body, status)
+        with pytest.raises(OutboundError) as error:
+            http.fetch_json(f"{url}?token=secret")
+        assert "secret" not in str(error.value)
+
+
 def test_an_answer_is_read_up_to_a_limit(url: str, http: OutboundSession) -> None:
     answer(b'"' + b"x" * 998 + b'"')
     assert len(http.fetch_json(url)) == 998
