@@ -4,7 +4,11 @@ import math
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from app.lti.outbound import OutboundError, OutboundSession
 
@@ -12,10 +16,16 @@ FRESH_SECONDS = 3600
 STALE_SECONDS = 24 * 3600
 REFETCH_PAUSE_SECONDS = 60
 FAILURE_PAUSE_SECONDS = 10
+ALGORITHM = "RS256"
+PUBLIC_MEMBERS = ("kty", "n", "e")  # of an RSA key (RFC 7518, section 6.3.1)
 
 
 class KeySetError(Exception):
     """A key set that cannot be had; the message is for the log."""
+
+
+class UnknownKeyError(KeySetError):
+    """A key that is not in its platform's key set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,39 +37,61 @@ class _Kept:
 class KeySets:
     """Key sets by address, shared by the launches of one process.
 
-    One is fetched anew after an hour, and for an unknown ``kid`` once a minute at most; while the platform is out of
-    reach, keys up to a day old serve on, and it is left alone for ten seconds at a time.
+    One is fetched anew after an hour, and for an unknown ``kid`` at once but once a minute at most; while the platform
+    is out of reach, keys up to a day old serve on, and it is left alone for ten seconds at a time. One launch fetches;
+    others that need the same set wait for what it brings.
     """
 
     def __init__(self, http: OutboundSession) -> None:
         self._http = http
         self._kept: dict[str, _Kept] = {}
         self._failed_at: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._asked_anew_at: dict[str, float] = {}
+        self._fetching: dict[str, threading.Lock] = {}
 
-    def get(self, url: str, kid: str | None) -> dict[str, Any]:
-        """Return the key set at `url`, one that holds `kid` if it can be had. Raises `KeySetError`."""
-        with self._lock:
-            kept = self._kept.get(url)
-        if kept and not _wants_fetching(kept, kid):
-            return kept.key_set
+    def public_key(self, url: str, kid: str) -> rsa.RSAPublicKey:
+        """Return the key `kid` of the key set at `url`. Raises `UnknownKeyError`, or another `KeySetError`."""
+        named = (key for key in self.get(url, kid)["keys"] if key.get("kid") == kid)
+        found = next((key for key in named if key.get("alg", ALGORITHM) == ALGORITHM), None)
+        if found is None:
+            raise UnknownKeyError(f"{url}: no key {kid!r:.100} for {ALGORITHM}")
         try:
-            return self._fetch_unless_down(url)
-        except KeySetError:
-            if kept and _age(kept) < STALE_SECONDS:
+            key = RSAAlgorithm.from_jwk({name: found[name] for name in PUBLIC_MEMBERS})
+        except (jwt.PyJWTError, LookupError, ValueError, TypeError) as error:
+            raise KeySetError(f"{url}: the key {kid!r:.100} cannot be used: {error!r:.200}") from error
+        return cast(rsa.RSAPublicKey, key)
+
+    def get(self, url: str, kid: str) -> dict[str, Any]:
+        """Return the key set at `url`, one that holds `kid` if it can be had. Raises `KeySetError`."""
+        kept = self._kept.get(url)
+        if kept and _is_fresh(kept) and _holds(kept, kid):
+            return kept.key_set
+        with self._fetching.setdefault(url, threading.Lock()):
+            kept = self._kept.get(url)
+            if kept and _is_fresh(kept) and (_holds(kept, kid) or not self._may_ask_anew(url)):
                 return kept.key_set
-            raise
+            try:
+                return self._fetch_unless_down(url)
+            except KeySetError:
+                if kept and _age(kept) < STALE_SECONDS:
+                    return kept.key_set
+                raise
+
+    def _may_ask_anew(self, url: str) -> bool:
+        if _since(self._asked_anew_at.get(url)) < REFETCH_PAUSE_SECONDS:
+            return False
+        self._asked_anew_at[url] = time.monotonic()
+        return True
 
     def _fetch_unless_down(self, url: str) -> dict[str, Any]:
-        if time.monotonic() - self._failed_at.get(url, -math.inf) < FAILURE_PAUSE_SECONDS:
+        if _since(self._failed_at.get(url)) < FAILURE_PAUSE_SECONDS:
             raise KeySetError(f"{url}: did not answer a moment ago")
         try:
             key_set = self._fetch(url)
         except KeySetError:
             self._failed_at[url] = time.monotonic()
             raise
-        with self._lock:
-            self._kept[url] = _Kept(key_set, time.monotonic())
+        self._kept[url] = _Kept(key_set, time.monotonic())
         return key_set
 
     def _fetch(self, url: str) -> dict[str, Any]:
@@ -72,13 +104,20 @@ class KeySets:
         return key_set
 
 
-def _wants_fetching(kept: _Kept, kid: str | None) -> bool:
-    known = any(key.get("kid") == kid for key in kept.key_set["keys"])
-    return _age(kept) > (FRESH_SECONDS if known else REFETCH_PAUSE_SECONDS)
+def _holds(kept: _Kept, kid: str) -> bool:
+    return any(key.get("kid") == kid for key in kept.key_set["keys"])
+
+
+def _is_fresh(kept: _Kept) -> bool:
+    return _age(kept) <= FRESH_SECONDS
 
 
 def _age(kept: _Kept) -> float:
-    return time.monotonic() - kept.fetched_at
+    return _since(kept.fetched_at)
+
+
+def _since(moment: float | None) -> float:
+    return math.inf if moment is None else time.monotonic() - moment
 
 
 def _is_key_set(value: object) -> TypeGuard[dict[str, Any]]:

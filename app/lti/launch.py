@@ -1,20 +1,23 @@
 """A launch message, verified: pylti1p3 parses it, and what it leaves open is checked here (LTI Core 1.3, section 5)."""
 
+import json
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from flask_babel import lazy_gettext as _l
 from pylti1p3.contrib.flask import FlaskMessageLaunch, FlaskRequest
 from pylti1p3.exception import LtiException
-from pylti1p3.registration import TKeySet
 from sqlmodel import Session
 
 from app.courses.service import record_visit
 from app.database import Database
 from app.lti.claims import CLAIM, LaunchClaims, parse_claims
-from app.lti.key_sets import KeySetError, KeySets
+from app.lti.key_sets import ALGORITHM, KeySetError, KeySets, UnknownKeyError
 from app.lti.login import take_login
 from app.lti.models import MAX_ID, Deployment, Launch, Login, Platform, RegistrationState
 from app.lti.offered import record_offer
@@ -24,13 +27,19 @@ from app.lti.refusals import (
     PlatformKeysError,
     TokenRefusedError,
     UnknownPlatformError,
+    UnreadableTokenError,
 )
 from app.lti.sessions import open_launch
 
 LEEWAY_SECONDS = 60
 MAX_AGE_SECONDS = 3600
 MAX_TOKEN_CHARACTERS = 100_000
-ALGORITHM = "RS256"
+JWS_PARTS = 3
+
+_TOO_LONG = _l("The platform posted an id_token longer than any launch needs.")
+_NOT_THREE_PARTS = _l("The platform posted an id_token without the three parts of a signed message.")
+_NOT_BASE64 = _l("The platform posted an id_token whose parts are not base64url.")
+_NOT_JSON = _l("The platform posted an id_token whose header or claims are not JSON objects.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ def verify_launch(platform: Platform, login: Login, id_token: str, key_sets: Key
     Raises a `LaunchRefusedError`.
     """
     if len(id_token) > MAX_TOKEN_CHARACTERS:
-        raise TokenRefusedError(log=f"id_token of {len(id_token)} characters")
+        raise UnreadableTokenError(_TOO_LONG, log=f"id_token of {len(id_token)} characters")
     launch = _Launch(platform, login, id_token, key_sets)
     try:
         claims: Mapping[str, Any] = launch.validate().get_launch_data()
@@ -131,49 +140,55 @@ class _Launch(FlaskMessageLaunch):
     def validate_state(self) -> "_Launch":
         return self
 
+    def validate_jwt_format(self) -> "_Launch":
+        header, claims = _read_parts(self._get_id_token())
+        self._jwt = cast(Any, {"header": header, "body": claims})
+        return self
+
     def validate_nonce(self) -> "_Launch":
-        if not isinstance(self._claims, dict):
-            raise TokenRefusedError(log="claims are not an object")
         if self._claims.get("nonce") != self._login.nonce:
             raise TokenRefusedError(log="nonce is not the one of this login")
         return self
 
     def validate_registration(self) -> "_Launch":
         self._registration = to_registration(self._platform)
-        audience = self._claims.get("aud")
-        if isinstance(audience, list) and len(audience) > 1 and "azp" not in self._claims:
+        audience, party = self._claims.get("aud"), self._claims.get("azp")
+        if isinstance(audience, list) and len(audience) > 1 and party is None:
             raise TokenRefusedError(log="several audiences without azp")
-        if self._claims.get("azp", self._platform.client_id) != self._platform.client_id:
+        if party is not None and party != self._platform.client_id:
             raise TokenRefusedError(log="azp is another's")
         return self
 
-    def fetch_public_key(self, key_set_url: str) -> TKeySet:
-        try:
-            return cast(TKeySet, self._key_sets.get(key_set_url, self._header.get("kid")))
-        except KeySetError as error:
-            raise PlatformKeysError(log=str(error)) from error
-
     def validate_jwt_signature(self) -> "_Launch":
-        if not isinstance(self._header, dict):
-            raise TokenRefusedError(log="header is not an object")
-        public_key, _ = self.get_public_key()
         try:
             jwt.decode(
                 self._get_id_token(),
-                public_key,
+                self._public_key(),
                 algorithms=[ALGORITHM],
                 audience=self._platform.client_id,
                 issuer=self._platform.issuer,
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "iat", "iss", "aud"]},
             )
-        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError) as error:
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise TokenRefusedError(log=str(error)) from error
         if not all(_is_number(self._claims[name]) for name in ("exp", "iat")):
             raise TokenRefusedError(log="exp or iat is not a number")
         if time.time() - self._claims["iat"] > MAX_AGE_SECONDS + LEEWAY_SECONDS:
             raise TokenRefusedError(log="issued more than an hour ago")
         return self
+
+    def _public_key(self) -> rsa.RSAPublicKey:
+        """Return the platform's key that the header names. Where else the header says that keys are, does not count."""
+        kid = self._header.get("kid")
+        if not isinstance(kid, str) or not kid:
+            raise TokenRefusedError(log="no kid")
+        try:
+            return self._key_sets.public_key(self._platform.key_set_url, kid)
+        except UnknownKeyError as error:
+            raise TokenRefusedError(log=str(error)) from error
+        except KeySetError as error:
+            raise PlatformKeysError(log=str(error)) from error
 
     def validate_deployment(self) -> "_Launch":
         return self
@@ -191,6 +206,24 @@ class _Launch(FlaskMessageLaunch):
     @property
     def _header(self) -> dict[str, Any]:
         return cast(dict[str, Any], self._jwt.get("header", {}))
+
+
+def _read_parts(id_token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a token's header and claims, not verified (RFC 7515, section 3.1). Raises `UnreadableTokenError`."""
+    parts = id_token.split(".")
+    if len(parts) != JWS_PARTS:
+        raise UnreadableTokenError(_NOT_THREE_PARTS, log=f"id_token of {len(parts)} parts")
+    try:
+        texts = [urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in parts[:2]]
+    except ValueError as error:
+        raise UnreadableTokenError(_NOT_BASE64, log=f"id_token: {error}") from error
+    try:
+        header, claims = (json.loads(text) for text in texts)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableTokenError(_NOT_JSON, log=f"id_token: {type(error).__name__}") from error
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        raise UnreadableTokenError(_NOT_JSON, log="id_token: header or claims not an object")
+    return header, claims
 
 
 def _is_number(value: object) -> bool:

@@ -126,6 +126,41 @@ class TokenRefusedError(LaunchRefusedError):
     )
 
 
+class UnreadableTokenError(TokenRefusedError):
+    """What was posted is no id_token; ``administrator`` says what is wrong with its form."""
+
+    code = "unreadable_token"
+
+    def __init__(self, administrator: LazyString, *, log: str) -> None:
+        super().__init__(log=log)
+        self.administrator = administrator
+
+
+class PlatformDeclinedError(LaunchRefusedError):
+    """The platform answered the login with an error instead of an id_token (OpenID Connect Core, section 3.1.2.6)."""
+
+    code = "platform_declined"
+    message = _l(
+        "Your school's learning platform did not confirm who you are. "
+        "Go back to your course and open AI Experiences again."
+    )
+    administrator = _l(
+        "The platform answered the login with an error. Check there that the tool is enabled, that its redirect "
+        "address is this tool's launch address, and that the person may enter the course."
+    )
+
+
+class OpenedByHandError(LaunchRefusedError):
+    """Somebody came to the launch address without a platform's message."""
+
+    code = "opened_by_hand"
+    status = 401
+    message = _l(
+        "This address works from a course alone. Go back to your course and open AI Experiences there."
+    )
+    administrator = _l("The launch address takes what a platform posts; this was a plain visit (GET).")
+
+
 class PlatformKeysError(LaunchRefusedError):
     """The platform's keys could not be fetched."""
 

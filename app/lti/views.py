@@ -14,6 +14,7 @@ from flask import (
     request,
     url_for,
 )
+from flask_babel import lazy_gettext as _l
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as BaseResponse
@@ -28,11 +29,20 @@ from app.lti.launch import Answer, Opened, receive_launch
 from app.lti.login import STORAGE_TARGET, cookie_name, pending_login, set_login_cookie, start_login
 from app.lti.models import Platform
 from app.lti.platforms import private_key_files
-from app.lti.refusals import AnotherBrowserError, LaunchRefusedError, StateRefusedError, TokenRefusedError
+from app.lti.refusals import (
+    AnotherBrowserError,
+    OpenedByHandError,
+    PlatformDeclinedError,
+    UnreadableTokenError,
+)
 from app.lti.sessions import hand_cookie_to
 from app.settings import Settings
 
 blueprint = Blueprint("lti", __name__)
+
+_TOO_LARGE = _l("The platform posted more than a megabyte.")
+_MISSING = _l("The platform must post a state and an id_token; one of them is missing.")
+_SEVERAL = _l("The platform must post one state and one id_token; one of them came several times.")
 
 
 @blueprint.route(tool.LOGIN_PATH, methods=["GET", "POST"])
@@ -75,7 +85,7 @@ def cookie_kept(state: str) -> tuple[str, int]:
 def launch() -> BaseResponse | tuple[str, int]:
     """Receive an id_token (LTI Core 1.3, section 5) and open the tool on it."""
     if "error" in request.form:
-        raise LaunchRefusedError(log=f"the platform answered {request.form['error']!r:.200}")
+        raise PlatformDeclinedError(log=f"the platform answered {request.form['error']!r:.200}")
     state, id_token = _only(request.form, "state"), _only(request.form, "id_token")
     cookie = request.cookies.get(cookie_name(state))
     secret = cookie or request.form.get("secret")
@@ -97,7 +107,7 @@ def launch() -> BaseResponse | tuple[str, int]:
 @blueprint.get(tool.DEEP_LINK_PATH, endpoint="deep_link_by_hand")
 def launch_by_hand() -> Response:
     """Tell someone who came to the launch address by hand where to begin."""
-    raise StateRefusedError(log="GET instead of POST")
+    raise OpenedByHandError(log="GET instead of POST")
 
 
 @blueprint.get(tool.KEY_SET_PATH)
@@ -117,7 +127,7 @@ def canvas_configuration() -> Response:
 
 @blueprint.errorhandler(RequestEntityTooLarge)
 def _too_large(error: RequestEntityTooLarge) -> Response:
-    raise TokenRefusedError(log="a form of over a megabyte") from error
+    raise UnreadableTokenError(_TOO_LARGE, log="a form of over a megabyte") from error
 
 
 def _first_page(opened: Opened) -> str:
@@ -164,7 +174,7 @@ def _without_storage(login_request: dict[str, str]) -> dict[str, str]:
 def _only(form: MultiDict[str, str], name: str) -> str:
     values = form.getlist(name)
     if len(values) != 1:
-        raise TokenRefusedError(log=f"{name} came {len(values)} times")
+        raise UnreadableTokenError(_SEVERAL if values else _MISSING, log=f"{name} came {len(values)} times")
     return values[0]
 
 

@@ -1,14 +1,9 @@
-"""The tool's keys and the platforms'."""
+"""The tool's keys."""
 
 import base64
 import hashlib
 import json
-import socket
 import stat
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import jwt
@@ -24,10 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwcrypto.jwk import JWK
 
 from app.files import write_private
-from app.lti import key_sets
-from app.lti.key_sets import KeySetError, KeySets
 from app.lti.keys import KeyRing, PrivateKeyError, make_key
-from app.lti.outbound import OutboundSession
 
 
 def kids(ring: KeyRing, *own_files: str) -> list[str]:
@@ -178,81 +170,3 @@ def test_a_missing_key_of_a_platform_is_named_and_stops_no_other(tmp_path: Path)
         with pytest.raises(PrivateKeyError, match=r"school\.pem cannot be read"):
             use("school.pem")
     assert len(kids(ring, "school.pem")) == 1
-
-
-class Platform(BaseHTTPRequestHandler):
-    answer: bytes = b""
-    fetched = 0
-
-    def do_GET(self) -> None:
-        Platform.fetched += 1
-        self.send_response(200 if self.answer else 500)
-        self.end_headers()
-        self.wfile.write(self.answer)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    Platform.answer, Platform.fetched = _key_set("one"), 0
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Platform)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/keys"
-    server.shutdown()
-    server.server_close()
-
-
-def _key_set(*kids: str) -> bytes:
-    return json.dumps({"keys": [{"kid": kid} for kid in kids]}).encode()
-
-
-def test_a_key_set_is_fetched_once(url: str) -> None:
-    sets = KeySets(OutboundSession(production=False))
-    for _ in range(3):
-        sets.get(url, "one")
-    assert Platform.fetched == 1
-
-
-def test_an_unknown_kid_fetches_again_but_not_at_every_launch(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sets = KeySets(OutboundSession(production=False))
-    sets.get(url, "one")
-    Platform.answer = _key_set("one", "two")
-    sets.get(url, "two")
-    assert Platform.fetched == 1
-    monkeypatch.setattr(key_sets, "REFETCH_PAUSE_SECONDS", -1)
-    assert _kids(sets.get(url, "two")) == ["one", "two"]
-    assert Platform.fetched == 2
-
-
-def test_keys_serve_on_while_the_platform_is_down(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    sets = KeySets(OutboundSession(production=False))
-    sets.get(url, "one")
-    Platform.answer = b""
-    monkeypatch.setattr(key_sets, "FRESH_SECONDS", -1)
-    assert _kids(sets.get(url, "one")) == ["one"]
-
-
-@pytest.mark.parametrize("answer", [b"", b"rubbish", b"[]", b'{"keys": 5}', b'{"keys": [5]}', b"x" * 300_000])
-def test_rubbish_is_no_key_set(url: str, answer: bytes) -> None:
-    Platform.answer = answer
-    with pytest.raises(KeySetError):
-        KeySets(OutboundSession(production=False)).get(url, "one")
-
-
-def test_a_platform_that_drips_is_left_in_time() -> None:
-    http = OutboundSession(production=False, total_seconds=0.3)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/keys"
-        begun, sets = time.monotonic(), KeySets(http)
-        for _ in range(3):
-            with pytest.raises(KeySetError):
-                sets.get(url, "one")
-        assert time.monotonic() - begun < 1
-
-
-def _kids(key_set: dict[str, list[dict[str, str]]]) -> list[str]:
-    return [key["kid"] for key in key_set["keys"]]
