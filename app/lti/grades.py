@@ -27,8 +27,8 @@ from app.lti.tool import LINE_ITEM_SCOPE, SCORE_SCOPE
 LINE_ITEM_TAG = "ai-experiences"
 DEFAULT_MAXIMUM = 100.0
 COLUMN_GONE = N_("The column is no longer in the gradebook. “Try again” finds it or makes a new one.")
-# Moodle compares timestamps by the second, and each repeat of a score is a little older than the one before.
-TIMESTAMP_STEP = timedelta(seconds=1)
+# Moodle compares timestamps by the second, and a repeat is a little older than what it repeats (`app.lti.scores`).
+TIMESTAMP_STEP = timedelta(seconds=2)
 
 
 class ActivityProgress(StrEnum):

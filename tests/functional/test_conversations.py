@@ -420,11 +420,12 @@ def test_an_abandoned_reply_is_shown_as_interrupted_at_once(
     assert "No reply arrived here" in teacher.page(f"/conversations/{conversation_id}/transcript").text
 
 
-def test_a_teachers_trial_stays_a_trial(teacher: Visitor, db: Session) -> None:
+def test_a_teachers_trial_stays_a_trial(app: Flask, teacher: Visitor) -> None:
     experience_id = teacher.write_experience(publish=False)
     conversation_id = teacher.start(experience_id)
     teacher.send(conversation_id, "Hello")
-    assert db.get_one(Conversation, conversation_id).is_preview
+    with app.extensions["database"].transaction() as db:
+        assert db.get_one(Conversation, conversation_id).is_preview
     assert "Hello" not in teacher.page(f"/experiences/{experience_id}").text
     assert teacher.get(f"/conversations/{conversation_id}/transcript").status_code == 404
 

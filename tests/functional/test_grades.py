@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-import requests
 from flask import Flask
 from sqlalchemy import update
 from sqlmodel import col, select
@@ -17,7 +16,7 @@ from app.database import Database, utc_now
 from app.lti.grades import record_line_item, resource_id_of
 from app.lti.models import CourseServices, LineItem, Platform, Score, ScoreState
 from app.lti.scores import LEASE, MAX_ATTEMPTS, Scores
-from app.lti.services import PlatformServices
+from app.lti.services import PlatformServices, ServiceUnavailableError
 from app.sandbox import Sandbox
 from app.sandbox.gradebook import LineItem as Column
 from app.sandbox.gradebook import Result
@@ -412,6 +411,16 @@ def test_a_score_is_given_up_after_days_and_can_be_sent_again_by_hand(
     assert teacher.post(f"/conversations/{conversation_id}/grade/retry").status_code == 409
 
 
+class _SlowAnswers(PlatformServices):
+    """Hangs up after the platform has taken a score and before it says so."""
+
+    def request(self, platform, scopes, method, url, **options):
+        answer = super().request(platform, scopes, method, url, **options)
+        if url.endswith("/scores"):
+            raise ServiceUnavailableError("The platform took too long to answer.")
+        return answer
+
+
 def test_a_slow_answer_is_repeated_and_counts_once(
     app: Flask,
     database: Database,
@@ -419,20 +428,9 @@ def test_a_slow_answer_is_repeated_and_counts_once(
     experience_id: int,
     sandbox: Sandbox,
     work: Callable[[], int],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hold(open_assignment(AMARA), experience_id)
-    services = PlatformServices(app.extensions["key_ring"], production=False)
-    send = services._http.request
-
-    def hang_up(method: str, url: str, **options: object) -> object:
-        answer = send(method, url, **options)
-        if url.endswith("/scores"):
-            raise requests.ReadTimeout
-        return answer
-
-    monkeypatch.setattr(services._http, "request", hang_up)
-    Scores(database, services, TOOL_URL).work()
+    Scores(database, _SlowAnswers(app.extensions["key_ring"], production=False), TOOL_URL).work()
     assert states(database) == [ScoreState.WAITING]
     make_due(database)
     work()
@@ -565,6 +563,59 @@ def test_a_newer_grade_overtakes_one_that_has_not_gone(
     assert (score.score_given, score.submission["new_submission"]) == (5, True)
 
 
+class _GradedMeanwhile(PlatformServices):
+    """Does something once, while a score is under way."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def request(self, platform, scopes, method, url, **options):
+        if url.endswith("/scores") and self.meanwhile is not None:
+            act, self.meanwhile = self.meanwhile, None
+            act()
+        return super().request(platform, scopes, method, url, **options)
+
+
+def test_a_newer_grade_prevails_over_one_that_is_under_way(
+    app: Flask,
+    open_assignment: Callable[[str], Visitor],
+    teacher: Visitor,
+    experience_id: int,
+    sandbox: Sandbox,
+    database: Database,
+    work: Callable[[], int],
+) -> None:
+    conversation_id = hold(open_assignment(AMARA), experience_id)
+    work()
+    grade(teacher, conversation_id, points="3")
+    services = _GradedMeanwhile(app.extensions["key_ring"], production=False)
+
+    def grade_and_send() -> None:
+        grade(teacher, conversation_id, points="4")
+        work()
+
+    services.meanwhile = grade_and_send
+    Scores(database, services, TOOL_URL).work()
+    assert states(database) == [ScoreState.SENT, ScoreState.SUPERSEDED, ScoreState.SENT]
+    assert result(sandbox, AMARA).score == 8  # 4 of 10, in a column of 20
+
+
+def test_a_score_whose_workers_die_is_given_up(
+    open_assignment: Callable[[str], Visitor],
+    teacher: Visitor,
+    experience_id: int,
+    sandbox: Sandbox,
+    database: Database,
+    work: Callable[[], int],
+) -> None:
+    hold(open_assignment(AMARA), experience_id)
+    with database.transaction() as session:
+        session.execute(update(Score).values(attempts=MAX_ATTEMPTS))
+    before = len(sandbox.scores)
+    work()
+    assert states(database) == [ScoreState.FAILED]
+    assert len(sandbox.scores) == before
+
+
 def test_work_handed_in_that_may_have_arrived_is_not_overtaken_but_waited_for(
     open_assignment: Callable[[str], Visitor],
     teacher: Visitor,
@@ -613,7 +664,7 @@ def test_timestamps_of_a_student_grow_by_whole_seconds(
     for points in ("1", "2", "3"):
         grade(teacher, conversation_id, points=points)
     times = [score.timestamp for score in scores(database)]
-    assert all(later - earlier >= timedelta(seconds=1) for earlier, later in itertools.pairwise(times))
+    assert all(later - earlier >= timedelta(seconds=2) for earlier, later in itertools.pairwise(times))
 
 
 def test_an_experience_in_two_assignments_is_graded_in_both(
