@@ -32,7 +32,7 @@ services: setup
 	@$(BIN)/python -m tests.support.services
 
 test: setup services ## Run every test
-	$(PYTEST) -n auto tests/unit tests/functional
+	$(PYTEST) -n auto tests/unit tests/functional tests/lti_certification
 	$(PYTEST) tests/browser tests/packaging
 
 benchmark: setup services ## Measure full launches against a bare pylti1p3next tool

@@ -3,11 +3,13 @@
 import os
 import pwd
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from tests.support.ports import free_port
@@ -34,6 +36,17 @@ def postgres_server() -> Iterator[str | None]:
             yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
         finally:
             _run([programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], user)
+
+
+@contextmanager
+def copy_of_migrated(server: str | None) -> Iterator[str]:
+    """Yield the address of a copy of the server's database `migrated`, and drop it; skip the test without a server."""
+    if server is None:
+        pytest.skip("PostgreSQL IS NOT INSTALLED: nothing is tested on it")
+    name = f"test_{uuid.uuid4().hex}"
+    run_sql(server, f"CREATE DATABASE {name} TEMPLATE migrated STRATEGY FILE_COPY")
+    yield with_database(server, name)
+    run_sql(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def run_sql(url: str, statement: str) -> None:
