@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from sqlalchemy.exc import OperationalError
-from sqlmodel import Session, select, update
+from sqlmodel import select, update
 
 from app import create_app
 from app.conversations.models import Conversation, Message, MessageState
