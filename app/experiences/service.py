@@ -27,17 +27,6 @@ class NotPublishedError(ForbiddenError):
     message = _l("Your teacher has not published it, or has taken it back.")
 
 
-class NotImportedError(NotFoundError):
-    """A link that was copied with its course, to an experience that was not."""
-
-    code = "not_imported"
-    title = _l("This experience is not here yet")
-    message = _l(
-        "The link was copied from another course. A teacher can import that course's experiences "
-        "from the list of AI Experiences; then the link opens."
-    )
-
-
 class AlreadyStartedError(ConflictError):
     """Unpublishing what a student has begun."""
 
@@ -74,29 +63,6 @@ def get_experience(session: Session, identity: Identity, experience_id: int) -> 
     if not experience.published and not identity.may(Right.WRITE_EXPERIENCES):
         raise NotPublishedError(log=f"experience {experience_id}")
     return experience
-
-
-def linked_experience(session: Session, identity: Identity, experience_id: int) -> Experience:
-    """Load the experience that a link names; in a copied course, the import of the one that the link was made for.
-
-    Raises as `get_experience` does, and `NotImportedError` where the link is another course's and nothing was imported.
-    """
-    found = find_linked(session, identity.course.id, experience_id)
-    if found is None and session.get(Experience, experience_id) is not None:
-        raise NotImportedError(log=f"experience {experience_id} is another course's")
-    return get_experience(session, identity, found or experience_id)
-
-
-def find_linked(session: Session, course_id: int, experience_id: int) -> int | None:
-    """Find the id of a course's own experience for a link to `experience_id`: itself, or a copy of (a copy of) it."""
-    lineage = select(Experience.id).where(Experience.id == experience_id).cte("lineage", recursive=True)
-    lineage = lineage.union(select(Experience.id).join(lineage, lineage.c.id == Experience.copied_from_id))
-    return session.exec(
-        select(Experience.id)
-        .join(lineage, lineage.c.id == Experience.id)
-        .where(Experience.course_id == course_id, Experience.workflow_state != WorkflowState.DELETED)
-        .order_by(col(Experience.id) == experience_id, col(Experience.id).desc())
-    ).first()
 
 
 def create_experience(session: Session, identity: Identity, fields: ExperienceFields) -> Experience:
@@ -159,12 +125,19 @@ def duplicate_experience(session: Session, identity: Identity, experience_id: in
     title = gettext("%(title)s (copy)", title=original.title)
     if len(title) > MAX_TITLE:
         title = original.title
-    copied = original.model_dump(exclude={"id", "version", "created_at", "updated_at", "started_at"})
-    copied |= {"title": title, "workflow_state": WorkflowState.UNPUBLISHED, "created_by_id": identity.user.id}
-    copy = Experience(**copied)
+    copy = copy_for(identity, original, title=title, workflow_state=WorkflowState.UNPUBLISHED)
     session.add(copy)
     session.flush()
     return copy
+
+
+def copy_for(identity: Identity, original: Experience, **changes: object) -> Experience:
+    """Return a copy for the identity's course of what an experience says, without what has come of it."""
+    copied = original.model_dump(
+        exclude={"id", "version", "created_at", "updated_at", "started_at", "copied_from_id"}
+    )
+    copied |= {"course_id": identity.course.id, "created_by_id": identity.user.id} | changes
+    return Experience(**copied)
 
 
 def _writable(session: Session, identity: Identity, experience_id: int) -> Experience:

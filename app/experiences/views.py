@@ -3,16 +3,18 @@
 from http import HTTPStatus
 
 from flask import flash, redirect, render_template, request, url_for
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from werkzeug.wrappers import Response
 
 from app.database import request_session
 from app.errors import InvalidInputError
 from app.experiences import service
+from app.experiences.course_copy import import_experiences, import_offers
 from app.experiences.forms import ExperienceForm, form_for
+from app.experiences.models import Experience
 from app.experiences.rules import check_fields
 from app.identity import Right
-from app.lti.sessions import current_identity, launch_blueprint
+from app.lti.sessions import current_identity, current_launch, launch_blueprint
 
 blueprint = launch_blueprint("experiences", __name__)
 
@@ -23,15 +25,34 @@ def index() -> str | Response:
     identity = current_identity()
     if not identity.may(Right.WRITE_EXPERIENCES):
         return redirect(url_for("conversations.shelf"))
-    experiences = service.list_experiences(request_session(), identity)
-    return render_template("experiences/index.html", experiences=experiences, identity=identity)
+    session = request_session()
+    return render_template(
+        "experiences/index.html",
+        experiences=service.list_experiences(session, identity),
+        identity=identity,
+        offers=import_offers(session, identity),
+        chooses=current_launch().deep_linking is not None,
+    )
+
+
+@blueprint.post("/experiences/import")
+def import_from_course() -> Response:
+    """Copy the experiences of a course that this one was copied from; go on to the one that somebody wanted."""
+    source_id = request.form.get("source", 0, type=int)
+    imported = import_experiences(request_session(), current_identity(), source_id)
+    if imported:
+        flash(ngettext("%(num)d experience imported.", "%(num)d experiences imported.", imported), "success")
+    else:
+        flash(gettext("There is nothing left to import."), "info")
+    wanted = request.form.get("experience", type=int)
+    return redirect(url_for("opening.open_target", experience=wanted) if wanted else _list_page(), 303)
 
 
 @blueprint.get("/experiences/new")
 def new() -> str:
     """An empty form."""
     current_identity().require(Right.WRITE_EXPERIENCES)
-    return render_template("experiences/edit.html", form=form_for(), experience=None)
+    return _form_page(form_for(), None)
 
 
 @blueprint.post("/experiences")
@@ -47,7 +68,10 @@ def create() -> Response | tuple[str, int]:
     except InvalidInputError as error:
         form.show_errors(error)
         return _show_again(form, None)
-    return _saved(experience.id)
+    if current_launch().deep_linking is None:
+        return _saved(experience.id)
+    flash(gettext("Saved. It is chosen below."), "success")
+    return redirect(_list_page(chosen=experience.id), 303)
 
 
 @blueprint.get("/experiences/<id:experience_id>/edit")
@@ -56,7 +80,7 @@ def edit(experience_id: int) -> str:
     identity = current_identity()
     identity.require(Right.WRITE_EXPERIENCES)
     experience = service.get_experience(request_session(), identity, experience_id)
-    return render_template("experiences/edit.html", form=form_for(experience), experience=experience)
+    return _form_page(form_for(experience), experience)
 
 
 @blueprint.post("/experiences/<id:experience_id>")
@@ -115,14 +139,31 @@ def _saved(experience_id: int | None) -> Response:
     return redirect(url_for("review.experience", experience_id=experience_id), 303)
 
 
+def _list_page(chosen: int | None = None) -> str:
+    """Return the address of the list: in a deep linking launch the one to choose from."""
+    if current_launch().deep_linking is None:
+        return url_for(".index")
+    return url_for("deep_linking.choose", chosen=chosen)
+
+
+def _form_page(
+    form: ExperienceForm, experience: Experience | None, *, changed_meanwhile: bool = False
+) -> str:
+    return render_template(
+        "experiences/edit.html",
+        form=form,
+        experience=experience,
+        changed_meanwhile=changed_meanwhile,
+        list_page=_list_page(),
+    )
+
+
 def _show_again(
     form: ExperienceForm, experience_id: int | None, *, changed_meanwhile: bool = False
 ) -> tuple[str, int]:
     identity = current_identity()
     experience = service.get_experience(request_session(), identity, experience_id) if experience_id else None
-    page = render_template(
-        "experiences/edit.html", form=form, experience=experience, changed_meanwhile=changed_meanwhile
-    )
+    page = _form_page(form, experience, changed_meanwhile=changed_meanwhile)
     if changed_meanwhile:
         return page, HTTPStatus.CONFLICT
     return page, HTTPStatus.BAD_REQUEST if form.errors else HTTPStatus.OK

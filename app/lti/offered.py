@@ -3,7 +3,7 @@
 from sqlmodel import Session
 
 from app.database import upsert
-from app.experiences.service import find_linked
+from app.experiences.course_copy import find_linked
 from app.lti.claims import LaunchClaims
 from app.lti.grades import record_line_item
 from app.lti.models import CourseServices, Platform

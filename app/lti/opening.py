@@ -10,10 +10,11 @@ from app.conversations.service import conversation_for
 from app.courses.models import User
 from app.database import request_session
 from app.errors import NotFoundError
-from app.experiences.service import linked_experience
+from app.experiences.course_copy import linked_experience
 from app.identity import Identity, Right
 from app.lti.models import LineItem
 from app.lti.sessions import current_identity, launch_blueprint
+from app.lti.tool import parse_target
 from app.review.service import transcript
 
 blueprint = launch_blueprint("opening", __name__)
@@ -22,12 +23,14 @@ blueprint = launch_blueprint("opening", __name__)
 @blueprint.get("/open")
 def open_target() -> Response:
     """Go to the page of the experience, conversation or submission that the launch names."""
-    db, identity, asked = request_session(), current_identity(), request.args
-    if "person" in asked:
-        return redirect(_submission_page(db, identity, asked["person"], asked.get("line_item", "")))
-    if "conversation" in asked:
-        return redirect(_conversation_page(db, identity, asked.get("conversation", 0, type=int)))
-    return redirect(_experience_page(db, identity, asked.get("experience", 0, type=int)))
+    db, identity = request_session(), current_identity()
+    if "person" in request.args:
+        line_item_url = request.args.get("line_item", "")
+        return redirect(_submission_page(db, identity, request.args["person"], line_item_url))
+    target = parse_target(request.url)
+    if target.conversation_id is not None:
+        return redirect(_conversation_page(db, identity, target.conversation_id))
+    return redirect(_experience_page(db, identity, target.experience_id or 0))
 
 
 def _experience_page(db: Session, identity: Identity, experience_id: int) -> str:
