@@ -25,6 +25,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.database import Database
     from app.experiences.views import blueprint as experiences
     from app.llm.selection import build_adapter
+    from app.lti.deep_linking_views import blueprint as deep_linking
     from app.lti.key_sets import KeySets
     from app.lti.keys import KeyRing
     from app.lti.opening import blueprint as opening
@@ -74,7 +75,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     owed.add(rosters.work)
     owed.add(Scores(database, services, settings.app_url).work)
     owed.init_app(app)
-    for blueprint in (lti, registration, opening, experiences, conversations, review):
+    for blueprint in (lti, registration, opening, deep_linking, experiences, conversations, review):
         app.register_blueprint(blueprint)
     web.serve_static_files(app)
     return app

@@ -1,5 +1,7 @@
 """Markdown from a model or a person, rendered to safe HTML. Everything that they wrote is taken as hostile."""
 
+from html import unescape
+
 import nh3
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -27,3 +29,8 @@ def render_markdown(text: str) -> Markup:
             set_tag_attribute_values={"a": {"target": "_blank"}},
         )
     )
+
+
+def plain_text(text: str) -> str:
+    """Return `text` without its Markdown: no HTML, but text that may look like some."""
+    return unescape(nh3.clean(_MARKDOWN.render(text), tags=set()))

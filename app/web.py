@@ -20,8 +20,8 @@ MAX_REQUEST_BYTES = 1024 * 1024
 STATIC_SECONDS = 3600
 SOURCE_LANGUAGE = "en"
 MAX_ID = 2**31 - 1
-# Frames on loopback are the sandbox's, where everything runs on one machine over plain http.
-_FRAME_ANCESTORS = {True: "https:", False: "http://127.0.0.1:* http://localhost:* https:"}
+# Platforms on loopback are sandboxes, where everything runs on one machine over plain http.
+_PLATFORMS = {True: "https:", False: "http://127.0.0.1:* http://localhost:* https:"}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -90,6 +90,18 @@ def language_tag() -> str:
     return str(get_locale()).replace("_", "-")
 
 
+def let_post_to_platform(response: Response) -> Response:
+    """Let the form on this page, and no other, be posted to a platform.
+
+    Which host it is cannot be said: Chromium holds form-action against redirects too, and a platform may send the
+    browser on from one of its hosts to another.
+    """
+    settings: Settings = current_app.config["SETTINGS"]
+    policy = _content_security_policy(settings, form_action=_PLATFORMS[settings.production])
+    response.headers["Content-Security-Policy"] = policy
+    return response
+
+
 def _protect_file(headers: Headers, _path: str, _url: str) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
 
@@ -98,15 +110,15 @@ def _home() -> str:
     return render_template("home.html")
 
 
-def _content_security_policy(settings: Settings) -> str:
+def _content_security_policy(settings: Settings, form_action: str = "'self'") -> str:
     return "; ".join(
         (
             "default-src 'self'",
             "img-src 'self' data:",
             "object-src 'none'",
             "base-uri 'none'",
-            "form-action 'self'",
-            f"frame-ancestors 'self' {_FRAME_ANCESTORS[settings.production]}",
+            f"form-action {form_action}",
+            f"frame-ancestors 'self' {_PLATFORMS[settings.production]}",
         )
     )
 

@@ -17,6 +17,7 @@ from app.sandbox.claims import Launch
 
 BIOLOGY = 1101
 HISTORY = 1102
+BIOLOGY_COPY = 1103
 EXPERIENCE = {
     "title": "A customer with a wrong bill",
     "description": "A customer calls about a bill.",
@@ -54,9 +55,7 @@ def authorization_url(response: TestResponse) -> str:
 
 def login_answer(response: TestResponse) -> dict[str, str]:
     """Return the parameters that the tool sends to the platform's authorization endpoint."""
-    return {
-        name: values[0] for name, values in parse_qs(urlsplit(authorization_url(response)).query).items()
-    }
+    return {name: values[0] for name, values in parse_qs(urlsplit(authorization_url(response)).query).items()}
 
 
 def finish_launch(
@@ -71,11 +70,12 @@ def finish_launch(
 
 @dataclass
 class Visitor:
-    """Somebody inside one launch. Paths are relative to it."""
+    """Somebody inside one launch. Paths are relative to it; ``landing`` is the whole address of its first page."""
 
     client: FlaskClient
     root: str
     csrf: str = field(default="", repr=False)
+    landing: str = ""
 
     @classmethod
     def launch(cls, app: Flask, sandbox: Sandbox, who: str, course: int = BIOLOGY, **sign: Any) -> Visitor:
@@ -90,12 +90,26 @@ class Visitor:
         return cls.arrive(client, finish_launch(client, sandbox, who, login, course, **sign))
 
     @classmethod
+    def open(cls, app: Flask, sandbox: Sandbox, launch: Launch, **sign: Any) -> Visitor:
+        """Come by whatever the platform opens: a link in the course, or a choice of what to put there."""
+        client = app.test_client()
+        asked = login_answer(client.post("/lti/login", data=sandbox.login_parameters(launch)))
+        token = sandbox.sign(sandbox.claims_of(launch, nonce=asked["nonce"]), **sign)
+        form = {"id_token": token, "state": asked["state"]}
+        return cls.arrive(client, client.post("/lti/launch", data=form))
+
+    @classmethod
     def arrive(cls, client: FlaskClient, response: TestResponse) -> Visitor:
         """Be in the launch to which the tool's answer to an id_token leads."""
         assert response.status_code == 303, response.text
-        visitor = cls(client, "/".join(urlsplit(response.location).path.split("/")[:3]))
+        root = "/".join(urlsplit(response.location).path.split("/")[:3])
+        visitor = cls(client, root, landing=response.location)
         visitor.csrf = _csrf(client, visitor.root)
         return visitor
+
+    def land(self) -> TestResponse:
+        """Go to the launch's first page, and on to where it leads."""
+        return self.client.get(self.landing, follow_redirects=True)
 
     def get(self, path: str, **options: Any) -> TestResponse:
         return self.client.get(self.root + path, **options)

@@ -1,0 +1,131 @@
+"""Pages on which a teacher chooses experiences for a course, and the way back to the platform."""
+
+from http import HTTPStatus
+from typing import Any, cast
+
+from flask import Response, current_app, make_response, render_template, request
+from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
+from flask_wtf import FlaskForm
+from wtforms import BooleanField, Field, SelectMultipleField, StringField, ValidationError
+
+from app.database import request_session
+from app.experiences.course_copy import import_offers
+from app.experiences.models import Experience
+from app.experiences.service import list_experiences
+from app.lti.deep_linking import Answers, Choice, LinkRequest, LinksNotTakenError, read_request, summary
+from app.lti.grades import DEFAULT_MAXIMUM
+from app.lti.sessions import current_identity, current_launch, launch_blueprint
+from app.points import read_points, show_points, want_maximum
+from app.settings import Settings
+from app.web import let_post_to_platform
+
+blueprint = launch_blueprint("deep_linking", __name__)
+
+
+class ChoiceForm(FlaskForm):
+    """Which experiences, and how they are to be in the course."""
+
+    experience = SelectMultipleField(coerce=int, validate_choice=False)
+    publish = BooleanField(_l("Publish what I choose"))
+    graded = BooleanField(_l("Graded"))
+    points = StringField(_l("out of"))
+
+    def __init__(
+        self, wish: LinkRequest, listed: list[Experience], data: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(data=data)  # type: ignore[no-untyped-call]
+        self.takes_several, self._listed = wish.takes_several, listed
+
+    def validate_experience(self, field: Field) -> None:
+        """Want one of the list, or several where the platform takes them."""
+        chosen = set(field.data or ())
+        if not chosen or (len(chosen) > 1 and not self.takes_several):
+            raise ValidationError(gettext("Choose an experience."))
+        if len(self.chosen) < len(chosen):
+            raise ValidationError(gettext("An experience that you chose is no longer there. Choose again."))
+
+    def validate_points(self, field: Field) -> None:
+        """Want points where there is a grade."""
+        if self.graded.data:
+            want_maximum(self, field)
+
+    @property
+    def chosen(self) -> list[Experience]:
+        """The chosen experiences, in the order of the list."""
+        return [experience for experience in self._listed if experience.id in (self.experience.data or ())]
+
+    @property
+    def choice(self) -> Choice:
+        """What a form that is valid says."""
+        points = read_points(self.points.data) if self.graded.data else None
+        return Choice(self.chosen, points, publishes=self.publish.data)
+
+
+@blueprint.get("/deep-link")
+def choose() -> str:
+    """The course's experiences, to choose from."""
+    wish, listed = _wish_for_links(), _listed()
+    data = {
+        "experience": request.args.getlist("chosen", type=int),
+        "graded": wish.takes_line_items is True,
+        "points": show_points(DEFAULT_MAXIMUM),
+    }
+    return _picker(wish, listed, ChoiceForm(wish, listed, data))
+
+
+@blueprint.post("/deep-link")
+def answer() -> Response | tuple[str, int]:
+    """Go back to the platform with what was chosen; with mistakes, the page comes back."""
+    wish, listed = _wish_for_links(), _listed()
+    form = ChoiceForm(wish, listed)
+    if not form.validate():  # type: ignore[no-untyped-call]
+        return _picker(wish, listed, form), HTTPStatus.BAD_REQUEST
+    message = _answers().choose(request_session(), current_identity(), current_launch(), wish, form.choice)
+    return _go_back(wish, message)
+
+
+@blueprint.post("/deep-link/cancel")
+def cancel() -> Response:
+    """Go back to the platform with nothing."""
+    wish = _wish()
+    return _go_back(wish, _answers().cancel(request_session(), current_launch(), wish))
+
+
+def _picker(wish: LinkRequest, listed: list[Experience], form: ChoiceForm) -> str:
+    return render_template(
+        "lti/deep_link.html",
+        wish=wish,
+        experiences=listed,
+        form=form,
+        summary=summary,
+        offers=import_offers(request_session(), current_identity()),
+    )
+
+
+def _go_back(wish: LinkRequest, message: str) -> Response:
+    page = render_template("lti/deep_link_answer.html", return_url=wish.return_url, message=message)
+    return let_post_to_platform(make_response(page))
+
+
+def _listed() -> list[Experience]:
+    return list(list_experiences(request_session(), current_identity()))
+
+
+def _wish_for_links() -> LinkRequest:
+    wish = _wish()
+    if not wish.takes_links:
+        raise LinksNotTakenError(log=f"accept_types {wish.settings['accept_types']!r:.300}")
+    return wish
+
+
+def _wish() -> LinkRequest:
+    return read_request(current_launch(), current_identity(), production=_settings().production)
+
+
+def _answers() -> Answers:
+    return Answers(current_app.extensions["key_ring"], _settings().app_url)
+
+
+def _settings() -> Settings:
+    return cast(Settings, current_app.config["SETTINGS"])
