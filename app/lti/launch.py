@@ -1,6 +1,7 @@
 """A launch message, verified: pylti1p3 parses it, and what it leaves open is checked here (LTI Core 1.3, section 5)."""
 
 import json
+import math
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
@@ -218,12 +219,20 @@ def _read_parts(id_token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     except ValueError as error:
         raise UnreadableTokenError(_NOT_BASE64, log=f"id_token: {error}") from error
     try:
-        header, claims = (json.loads(text) for text in texts)
+        header, claims = (json.loads(text, parse_float=_finite, parse_constant=_finite) for text in texts)
     except (ValueError, RecursionError) as error:
-        raise UnreadableTokenError(_NOT_JSON, log=f"id_token: {type(error).__name__}") from error
+        raise UnreadableTokenError(_NOT_JSON, log=f"id_token is no JSON: {error}") from error
     if not isinstance(header, dict) or not isinstance(claims, dict):
         raise UnreadableTokenError(_NOT_JSON, log="id_token: header or claims not an object")
     return header, claims
+
+
+def _finite(text: str) -> float:
+    """Read a number, but none that JSON lacks (RFC 8259, section 6), which not every database stores."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text:.100} is no number")
+    return number
 
 
 def _is_number(value: object) -> bool:
