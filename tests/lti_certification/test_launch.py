@@ -184,7 +184,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "exp not a number": ({"exp": "soon"}, "exp"),
     "exp a number as text": ({"exp": str(int(time.time()) + 600)}, "exp"),
     "exp null": ({"exp": None}, "exp"),
-    "exp not a number of this world": ({"exp": float("nan")}, "exp"),
+    "exp a number that JSON lacks": ({"exp": float("nan")}, "JSON"),
+    "any claim a number that JSON lacks": ({"name": [float("inf")]}, "JSON"),
     "iat in the future": ({"iat": FromNow(600)}, "iat"),
     "iat older than 1 hour": ({"iat": FromNow(-3700)}, "hour"),
     "iat missing": ({"iat": ABSENT}, "iat"),
@@ -272,6 +273,9 @@ FORGED: dict[str, Callable[[str], str]] = {
     ),
     "header not an object": lambda token: ".".join((_part([]), *token.split(".")[1:])),
     "claims not an object": lambda token: ".".join((token.split(".")[0], _part([]), token.split(".")[2])),
+    "numbers without end": lambda token: ".".join(
+        (token.split(".")[0], _base64(b'{"name": 1e400}'), token.split(".")[2])
+    ),
     "nested without end": lambda token: ".".join(
         (token.split(".")[0], _base64(b"[" * 30_000), token.split(".")[2])
     ),

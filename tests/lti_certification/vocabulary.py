@@ -26,6 +26,7 @@ from app.sandbox import Tool as InstalledTool
 from tests.support.people import BIOLOGY, EXPERIENCE
 
 CLAIM = "https://purl.imsglobal.org/spec/lti/claim/"
+ROSTER = "https://purl.imsglobal.org/spec/lti-nrps/claim/namesroleservice"
 MEMBERSHIP = "http://purl.imsglobal.org/vocab/lis/v2/membership#"
 INSTITUTION = "http://purl.imsglobal.org/vocab/lis/v2/institution/person#"
 TEACHER, ASSISTANT, DESIGNER = "miriam.okafor", "priya.raman", "elena.petrova"
