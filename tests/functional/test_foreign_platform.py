@@ -1,24 +1,21 @@
 """Launches, roster, grades and deep linking at a platform that is neither Canvas nor ours."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import requests
 from flask import Flask
 from sqlmodel import Session, col, select
-from werkzeug.serving import BaseWSGIServer, make_server
 
 from app.courses.models import Course, Enrollment, Role, User
 from app.lti.models import RegistrationSource
 from app.lti.platforms import PlatformEntry, save_platform
-from app.sandbox.factory import QuietHandler
 from app.settings import Settings
 from tests.support.fake_model import FakeModel
 from tests.support.foreign_platform import (
+    CHOICE,
     CLASS,
     COURSE_LINK,
     LINE_ITEMS_PATH,
@@ -28,24 +25,20 @@ from tests.support.foreign_platform import (
     TEACHER,
     ForeignPlatform,
     Member,
-    make_platform_server,
+    create_platform,
+    read_form,
+    serving,
 )
 from tests.support.people import EXPERIENCE, Visitor, login_answer
 from tests.support.ports import free_port
 
-
-@contextmanager
-def serving(server: BaseWSGIServer) -> Iterator[None]:
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield
-    server.shutdown()
-    server.server_close()
+ROWS = "[data-testid=student-row] th"
 
 
 @pytest.fixture
 def platform(settings: Settings) -> Iterator[ForeignPlatform]:
     platform = ForeignPlatform(f"http://127.0.0.1:{free_port()}", settings.app_url)
-    with serving(make_platform_server(platform)):
+    with serving(create_platform(platform), platform.url):
         yield platform
 
 
@@ -59,8 +52,7 @@ def settings(settings: Settings) -> Settings:
 def app(app: Flask, settings: Settings, platform: ForeignPlatform) -> Iterator[Flask]:
     with app.extensions["database"].transaction() as session:
         save_platform(session, platform.url, PlatformEntry(**platform.entry), RegistrationSource.COMMAND)
-    port = int(settings.app_url.rsplit(":", 1)[1])
-    with serving(make_server("127.0.0.1", port, app, threaded=True, request_handler=QuietHandler)):
+    with serving(app, settings.app_url):
         yield app
 
 
@@ -125,10 +117,10 @@ def test_a_teacher_writes_and_a_student_talks(
 
 def test_the_class_holds_who_the_roster_names_page_by_page(app: Flask, platform: ForeignPlatform) -> None:
     teacher = visit(app, platform, TEACHER)
-    rows = teacher.page(f"/experiences/{teacher.write_experience()}").select("[data-testid=student-row] th")
+    page = f"/experiences/{teacher.write_experience()}"
     learners = sorted(member.name for member in CLASS if member.role == "Learner")
     assert len(learners) > MEMBERS_PER_PAGE
-    assert [row.text.strip() for row in rows] == learners
+    until(lambda: [row.text.strip() for row in teacher.page(page).select(ROWS)] == learners)
 
 
 def test_a_grade_makes_a_line_item_where_the_link_has_none(app: Flask, platform: ForeignPlatform) -> None:
@@ -154,6 +146,32 @@ def test_work_and_its_grade_go_to_the_links_own_line_item(app: Flask, platform: 
     until(lambda: platform.scores["1", STUDENT.id] is not work)
     check_grade(platform.scores["1", STUDENT.id])
     assert list(platform.line_items) == ["1"]
+
+
+def test_what_a_teacher_chooses_becomes_a_link_with_a_line_item_that_opens(
+    app: Flask, platform: ForeignPlatform
+) -> None:
+    experience_id = visit(app, platform, TEACHER).write_experience()
+    teacher = visit(app, platform, TEACHER, CHOICE)
+    assert EXPERIENCE["title"] in teacher.page("/deep-link").text
+    answer = teacher.post("/deep-link", {"experience": experience_id, "graded": "y", "points": "20"})
+    action, fields = read_form(answer.text)
+    added = requests.post(action, fields, timeout=5)
+    assert added.ok, added.text
+    [link] = added.json()
+    assert platform.links[link]["title"] == EXPERIENCE["title"]
+    assert platform.line_items["1"]["scoreMaximum"] == 20
+    browser = app.test_client()
+    page = browser.get(platform.launch(browser, STUDENT, link).location, follow_redirects=True)
+    assert page.request.path.endswith(f"/experiences/{experience_id}/conversation")
+    assert EXPERIENCE["title"] in page.text
+    assert requests.post(action, fields, timeout=5).status_code == 400, "a response counts once"
+
+
+def test_a_teacher_may_choose_nothing(app: Flask, platform: ForeignPlatform) -> None:
+    answer = visit(app, platform, TEACHER, CHOICE).post("/deep-link/cancel")
+    action, fields = read_form(answer.text)
+    assert requests.post(action, fields, timeout=5).json() == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ specifications ask of a tool and lti1p3platform leaves open, so that a tool that
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,7 +33,7 @@ from lti1p3platform.response import generate_next_link
 from lti1p3platform.score import ActivityProgress, GradeProgress, UpdateScoreStatus
 from lti1p3platform.service_connector import AssignmentsGradesService, NamesRoleProvisioningService
 from werkzeug.exceptions import HTTPException
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from app.sandbox.factory import QuietHandler
@@ -45,6 +47,8 @@ LINE_ITEM_TYPE = "application/vnd.ims.lis.v2.lineitem+json"
 SCORE_TYPE = "application/vnd.ims.lis.v1.score+json"
 COURSE = Context(id="2", label="BIO101", title="Cells & tissues")
 COURSE_LINK = "1"
+CHOICE = ""
+"""In a link's place: the choice of content (Deep Linking 2.0)."""
 OPAQUE = {"course": COURSE.id}
 MEMBERS_PER_PAGE = 2
 MEMBERS_PATH = f"/mod/lti/services.php/CourseSection/{COURSE.id}/bindings/1/memberships"
@@ -109,13 +113,13 @@ class ForeignPlatform:
         }
 
     def login_url(self, member: Member, link: str = COURSE_LINK) -> str:
-        """Where the platform sends a browser that opens a link; without one, that is to choose content."""
+        """Where the platform sends a browser that opens a link, or the choice of content."""
         begin = f"{self.url}/mod/lti/launch.php"
         answer = requests.get(begin, {"user": member.id, "link": link}, timeout=5, allow_redirects=False)
         return answer.headers["Location"]
 
     def launch(self, browser: FlaskClient, member: Member, link: str = COURSE_LINK) -> TestResponse:
-        """Open a link, or a choice of content, and return the tool's answer to the id_token."""
+        """Open a link, or the choice of content, and return the tool's answer to the id_token."""
         answer = requests.get(browser.get(self.login_url(member, link)).location, timeout=5)
         assert answer.ok, answer.text
         action, fields = read_form(answer.text)
@@ -246,7 +250,7 @@ class Message(LTIAdvantageMessageLaunchAbstract):
         self.set_extra_claims({CLAIM + "tool_platform": about})
         self.set_nrps(platform.url + MEMBERS_PATH)
         self.set_ags(platform.line_items_url(), platform.line_item_url(link))
-        if link:
+        if link != CHOICE:
             self.set_launch_url(platform.links[link].get("url"))
             self.set_resource_link_claim(link, title=platform.links[link]["title"])
             self.set_custom_parameters_claim(platform.links[link].get("custom", {}))
@@ -334,13 +338,19 @@ def _check_score(score: dict[str, Any]) -> datetime:
     return moment
 
 
-def make_platform_server(platform: ForeignPlatform) -> BaseWSGIServer:
-    """A server for the platform, bound but not yet serving."""
-    port = urlsplit(platform.url).port or 80
-    return make_server("127.0.0.1", port, _create_app(platform), threaded=True, request_handler=QuietHandler)
+@contextmanager
+def serving(app: Flask, url: str) -> Iterator[None]:
+    """Serve an application at an address of this machine."""
+    port = urlsplit(url).port or 80
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=QuietHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield
+    server.shutdown()
+    server.server_close()
 
 
-def _create_app(platform: ForeignPlatform) -> Flask:
+def create_platform(platform: ForeignPlatform) -> Flask:
+    """The platform as an application."""
     app = Flask(__name__)
     app.register_error_handler(Exception, _refuse)
 
@@ -348,7 +358,7 @@ def _create_app(platform: ForeignPlatform) -> Flask:
     def launch() -> Any:
         login, link = Login(request, Config(platform=platform)), request.args["link"]
         login.set_lti_message_hint(link=link)
-        login.set_launch_url(platform.links[link].get("url") if link else platform.launch_url)
+        login.set_launch_url(platform.links[link].get("url") if link != CHOICE else platform.launch_url)
         return login.initiate_login(request.args["user"])
 
     @app.route("/mod/lti/auth.php", methods=["GET", "POST"])
