@@ -1,0 +1,94 @@
+"""A teacher makes an assignment from the tool, and a student works on it; a copied course brings its own along."""
+
+import re
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Frame, FrameLocator, Page, expect
+
+from tests.browser.conftest import Demo, open_tool
+from tests.browser.test_accessibility import PATIENT, RULES
+
+COPY = 1103
+
+
+def course_page(demo: Demo, page: str, who: str) -> str:
+    return f"{demo.sandbox_url}/courses/1101/{page}?as={who}"
+
+
+def tool_in(page: Page) -> FrameLocator:
+    frame = page.frame_locator("[data-testid=tool-frame]")
+    expect(frame.locator("h1")).to_be_visible(timeout=15_000)
+    return frame
+
+
+def check(page: Page) -> None:
+    """Hold the tool's page against WCAG, and see that it fits a phone."""
+    frame = next(frame for frame in page.frames if "/launches/" in frame.url)
+    results = Axe().run(frame, options=RULES)
+    assert results.violations_count == 0, results.generate_report()
+    size = page.viewport_size
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert overflow(frame) <= 0
+    page.set_viewport_size(size)
+
+
+def overflow(frame: Frame) -> int:
+    return int(frame.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def test_an_assignment_made_from_the_tool_opens_its_conversation(
+    page: Page, context: BrowserContext, demo: Demo
+) -> None:
+    page.goto(course_page(demo, "assignments", "miriam.okafor"))
+    page.get_by_test_id("add-assignment").first.click()
+    tool = tool_in(page)
+    expect(tool.get_by_role("radio", name=PATIENT)).to_have_accessible_description(re.compile("Published"))
+    tool.get_by_test_id("add").click()
+    expect(tool.get_by_test_id("form-errors")).to_contain_text("Choose an experience.")
+    expect(tool.get_by_test_id("form-errors")).to_be_focused()
+    check(page)
+    tool.get_by_test_id("new-experience").click()
+    tool.get_by_label("Title").fill("A lost parcel")
+    tool.get_by_label("Learning objective 1").fill("Stay friendly")
+    tool.get_by_label("Pedagogical guidance").fill("You wait for a parcel.")
+    tool.get_by_label("Opening line").fill("Where is my parcel?")
+    tool.get_by_test_id("save").click()
+    expect(tool.get_by_role("radio", name="A lost parcel")).to_be_checked()
+    tool.get_by_role("checkbox", name="Publish").press("Space")
+    expect(tool.get_by_role("checkbox", name="Graded")).to_be_checked()
+    tool.get_by_label("out of").fill("12,5")
+    check(page)
+    tool.get_by_label("out of").press("Enter")
+    entry = page.get_by_test_id("assignments").locator("li", has_text="A lost parcel")
+    expect(entry).to_contain_text("12.5 points")
+
+    other = context.new_page()
+    other.goto(course_page(demo, "assignments", "amara.diallo"))
+    other.get_by_role("link", name="A lost parcel").click()
+    desk = tool_in(other)
+    desk.get_by_test_id("start").click()
+    expect(desk.get_by_test_id("message-persona")).to_contain_text("Where is my parcel?")
+
+
+def test_several_are_put_into_a_module_and_cancelling_puts_nothing(page: Page, demo: Demo) -> None:
+    page.goto(course_page(demo, "modules", "miriam.okafor"))
+    page.get_by_test_id("module-menu").first.click()
+    tool_in(page).get_by_test_id("cancel").click()
+    expect(page.frame_locator("[data-testid=tool-frame]").locator("h1")).to_have_text("Nothing added")
+    page.goto(course_page(demo, "modules", "miriam.okafor"))
+    page.get_by_test_id("add-item").first.click()
+    tool = tool_in(page)
+    for box in tool.get_by_role("checkbox", name=re.compile("^(?!Publish)")).all():
+        box.check()
+    chosen = tool.locator("[name=experience]:checked").count()
+    tool.get_by_test_id("add").click()
+    expect(page.get_by_test_id("module-items").locator("li")).to_have_count(chosen)
+
+
+def test_a_copied_course_imports_its_experiences(page: Page, demo: Demo) -> None:
+    tool = open_tool(page, demo, "miriam.okafor", COPY)
+    expect(tool.get_by_test_id("import-offer")).to_contain_text("Introduction to Cell Biology")
+    check(page)
+    tool.get_by_test_id("import").click()
+    expect(tool.get_by_role("link", name=PATIENT)).to_be_visible()
+    expect(tool.get_by_test_id("import-offer")).to_have_count(0)
