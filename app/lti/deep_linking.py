@@ -15,7 +15,7 @@ from pylti1p3.deep_link_resource import DeepLinkResource
 from pylti1p3.lineitem import LineItem
 from sqlmodel import Session
 
-from app.errors import BadRequestError, ForbiddenError, NotFoundError
+from app.errors import BadRequestError, NotFoundError
 from app.experiences.models import Experience
 from app.experiences.service import publish
 from app.identity import Identity, Right
@@ -24,6 +24,7 @@ from app.lti.grades import LINE_ITEM_TAG, resource_id_of
 from app.lti.keys import KeyRing
 from app.lti.models import Deployment, Launch, Platform
 from app.lti.platforms import to_registration
+from app.lti.refusals import WritersOnlyError
 from app.markdown import plain_text
 from app.settings import is_loopback
 from app.text import clean_line
@@ -33,13 +34,6 @@ RESOURCE_LINK = "ltiResourceLink"
 ALGORITHM = "RS256"
 ANSWER_SECONDS = 300
 MAX_SUMMARY = 300
-
-
-class WritersOnlyError(ForbiddenError):
-    """Deep linking by somebody who writes no experiences."""
-
-    code = "writers_only"
-    message = _l("Only those who write experiences, such as teachers, can add one to the course.")
 
 
 class LinksNotTakenError(BadRequestError):

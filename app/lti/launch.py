@@ -17,7 +17,8 @@ from sqlmodel import Session
 
 from app.courses.service import record_visit
 from app.database import Database
-from app.lti.claims import CLAIM, LaunchClaims, parse_claims
+from app.identity import RIGHTS, Right
+from app.lti.claims import CLAIM, LaunchClaims, MessageType, parse_claims
 from app.lti.key_sets import ALGORITHM, KeySetError, KeySets, UnknownKeyError
 from app.lti.login import take_login
 from app.lti.models import MAX_ID, Deployment, Launch, Login, Platform, RegistrationState
@@ -29,6 +30,7 @@ from app.lti.refusals import (
     TokenRefusedError,
     UnknownPlatformError,
     UnreadableTokenError,
+    WritersOnlyError,
 )
 from app.lti.sessions import open_launch
 
@@ -122,10 +124,17 @@ def _deployment_id(claims: Mapping[str, Any]) -> str:
 def _enter(
     session: Session, platform: Platform, deployment: Deployment, claims: LaunchClaims, *, keeps_cookies: bool
 ) -> Opened:
+    if claims.message_type is MessageType.DEEP_LINKING:
+        _require_writer(claims)
     enrollment = record_visit(session, platform.id, deployment.courses_of, claims.visit)
     record_offer(session, platform, enrollment.course_id, claims)
     launch, path_id = open_launch(session, enrollment, deployment, claims, keeps_cookies=keeps_cookies)
     return Opened(launch, path_id, claims)
+
+
+def _require_writer(claims: LaunchClaims) -> None:
+    if Right.WRITE_EXPERIENCES not in RIGHTS[claims.visit.role]:
+        raise WritersOnlyError(log=f"deep linking by a {claims.visit.role}")
 
 
 class _Launch(FlaskMessageLaunch):
@@ -185,7 +194,7 @@ class _Launch(FlaskMessageLaunch):
         if not isinstance(kid, str) or not kid:
             raise TokenRefusedError(log="no kid")
         try:
-            return self._key_sets.public_key(self._platform.key_set_url, kid)
+            return self._key_sets.public_key(self._platform, kid)
         except UnknownKeyError as error:
             raise TokenRefusedError(log=str(error)) from error
         except KeySetError as error:

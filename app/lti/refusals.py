@@ -183,6 +183,18 @@ class UnsupportedMessageError(LaunchRefusedError):
     )
 
 
+class WritersOnlyError(LaunchRefusedError):
+    """A deep linking request of somebody who writes no experiences."""
+
+    code = "writers_only"
+    status = 403
+    message = _l("Only those who write experiences, such as teachers, can add one to the course.")
+    administrator = _l(
+        "A student, observer or the like was sent to choose what to add to the course. "
+        "Show the tool's placements for that to teachers and designers alone."
+    )
+
+
 class NoContextError(LaunchRefusedError):
     """A launch from outside a course."""
 
