@@ -12,8 +12,9 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from app.sandbox import Sandbox, SandboxConfig, make_sandbox_server
 from app.sandbox.factory import QuietHandler
+from app.sandbox.people import CanvasRole, Course
 from app.settings import Settings
-from tests.lti_certification.vocabulary import Browser, Platform, Tool
+from tests.lti_certification.vocabulary import STUDENT, TEACHER, Browser, Platform, Tool
 from tests.support.ports import free_port
 from tests.support.postgres import copy_of_migrated
 
@@ -89,7 +90,17 @@ def tool(
 @pytest.fixture
 def platform(sandbox: Sandbox) -> Platform:
     sandbox.traffic.clear()
+    sandbox.links_to = None
     return Platform(sandbox)
+
+
+@pytest.fixture
+def course(sandbox: Sandbox) -> Course:
+    """A course of the test's own, with a teacher and a student."""
+    course = sandbox.directory.add_course("Biology")
+    sandbox.directory.enroll(sandbox.person(TEACHER), course, CanvasRole.TEACHER)
+    sandbox.directory.enroll(sandbox.person(STUDENT), course, CanvasRole.STUDENT)
+    return course
 
 
 @pytest.fixture

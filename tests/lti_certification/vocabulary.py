@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from copy import copy
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import jwt
@@ -17,9 +17,10 @@ import requests
 from bs4 import BeautifulSoup
 from flask import Flask
 from requests.cookies import get_cookie_header
-from sqlmodel import func, select
+from sqlmodel import func, select, update
 
-from app.lti.models import Launch, RegistrationSource
+from app.database import utc_now
+from app.lti.models import CourseServices, Launch, RegistrationSource, Score
 from app.lti.platforms import PlatformEntry, save_platform
 from app.sandbox import Sandbox, Storage, registration
 from app.sandbox import Tool as InstalledTool
@@ -32,6 +33,7 @@ INSTITUTION = "http://purl.imsglobal.org/vocab/lis/v2/institution/person#"
 TEACHER, ASSISTANT, DESIGNER = "miriam.okafor", "priya.raman", "elena.petrova"
 STUDENT, OBSERVER, STUDENT_VIEW = "amara.diallo", "grace.diallo", "test.student.1101"
 ADMINISTRATOR = "ingrid.bauer"
+_Seen = TypeVar("_Seen")
 REFUSALS = frozenset({400, 401, 403})
 
 on_both_databases = pytest.mark.parametrize(
@@ -67,6 +69,13 @@ class Tool:
         entry = PlatformEntry.model_validate(registration(platform.sandbox.config, installed))
         with self.database.transaction() as db:
             save_platform(db, platform.sandbox.config.issuer, entry, RegistrationSource.COMMAND)
+
+    def let_time_pass(self) -> None:
+        """Have all that waits for its time, such as what a platform refused, done now."""
+        with self.database.transaction() as db:
+            db.execute(update(CourseServices).values(roster_due_at=utc_now()))
+            db.execute(update(Score).values(due_at=utc_now()))
+        self.app.extensions["owed"].wake()
 
     def launches(self) -> int:
         with self.database.snapshot() as db:
@@ -209,16 +218,22 @@ class Inside:
         assert response.status_code == 200, response.text
         return BeautifulSoup(response.text, "html.parser")
 
-    def post(self, path: str, **data: str) -> requests.Response:
+    def post(self, path: str, **data: Any) -> requests.Response:
         token = self.page().select_one("[name=csrf-token]")
         assert token is not None
         return self.browser.post(self.root + path, {"csrf_token": token["content"], **data})
 
+    def send(self, path: str, **data: Any) -> requests.Response:
+        """Post a form of a page, and have it taken."""
+        response = self.post(path, **data)
+        assert response.status_code in {200, 303}, response.text
+        return response
+
     def write_experience(self) -> int:
         """Write and publish an experience, and return its id."""
-        written = self.post("/experiences", **EXPERIENCE)
+        written = self.send("/experiences", **EXPERIENCE)
         experience_id = int(written.headers["Location"].rsplit("/", 1)[1])
-        assert self.post(f"/experiences/{experience_id}/publish").status_code == 303
+        self.send(f"/experiences/{experience_id}/publish")
         return experience_id
 
 
@@ -234,12 +249,18 @@ def accepted(answer: Answer) -> Inside:
 
 
 def refused(answer: Answer, because: str = "", *, status: int | None = None) -> BeautifulSoup:
-    """Hold an answer to what a refusal is, the reason in the log among it, and return its page."""
+    """Hold an answer to what the refusal of a login or launch is, and return its page."""
+    page = explained(answer, because, {status} if status else REFUSALS)
+    assert len(text_of(page, "[data-testid=administrator-message]")) > 20
+    return page
+
+
+def explained(answer: Answer, because: str, statuses: Set[int]) -> BeautifulSoup:
+    """Hold an answer to what every refusal is: a sentence, a reference to the reason in the log, and no session."""
     response, page = answer.response, answer.page
-    assert response.status_code in ({status} if status else REFUSALS), response.text
-    for sentence in ("error-message", "administrator-message"):
-        assert len(_text(page, f"[data-testid={sentence}]")) > 20
-    reference = re.search(r"Reference: ([0-9a-f]{8})", _text(page, ".reference"))
+    assert response.status_code in statuses, response.text
+    assert len(text_of(page, "[data-testid=error-message]")) > 20
+    reference = re.search(r"Reference: ([0-9a-f]{8})", text_of(page, ".reference"))
     assert reference is not None
     ((code, reason),) = answer.browser.tool.refusals(reference[1])
     assert because in reason
@@ -248,6 +269,15 @@ def refused(answer: Answer, because: str = "", *, status: int | None = None) -> 
     assert "Location" not in response.headers
     assert answer.begun_sessions == 0
     return page
+
+
+def eventually(look: Callable[[], _Seen | None]) -> _Seen:
+    """Look until there is something to see, as what is owed to platforms is done in the background."""
+    until = time.monotonic() + 20
+    while not (seen := look()):
+        assert time.monotonic() < until, "nothing came of it"
+        time.sleep(0.02)
+    return seen
 
 
 def authorization_url(begun: Answer) -> str:
@@ -265,7 +295,7 @@ def asked(begun: Answer) -> dict[str, str]:
     return {name: value for name, (value,) in query.items()}
 
 
-def _text(page: BeautifulSoup, selector: str) -> str:
+def text_of(page: BeautifulSoup, selector: str) -> str:
     found = page.select_one(selector)
     assert found is not None, page
     return " ".join(found.text.split())
