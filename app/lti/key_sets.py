@@ -10,7 +10,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from app.lti.outbound import OutboundError, OutboundSession
+from app.lti.models import Platform
+from app.lti.outbound import Outbound, OutboundError
 
 FRESH_SECONDS = 3600
 STALE_SECONDS = 24 * 3600
@@ -42,16 +43,17 @@ class KeySets:
     others that need the same set wait for what it brings.
     """
 
-    def __init__(self, http: OutboundSession) -> None:
-        self._http = http
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
         self._kept: dict[str, _Kept] = {}
         self._failed_at: dict[str, float] = {}
         self._asked_anew_at: dict[str, float] = {}
         self._fetching: dict[str, threading.Lock] = {}
 
-    def public_key(self, url: str, kid: str) -> rsa.RSAPublicKey:
-        """Return the key `kid` of the key set at `url`. Raises `UnknownKeyError`, or another `KeySetError`."""
-        named = (key for key in self.get(url, kid)["keys"] if key.get("kid") == kid)
+    def public_key(self, platform: Platform, kid: str) -> rsa.RSAPublicKey:
+        """Return the platform's key `kid`. Raises `UnknownKeyError`, or another `KeySetError`."""
+        url = platform.key_set_url
+        named = (key for key in self.get(platform, kid)["keys"] if key.get("kid") == kid)
         found = next((key for key in named if key.get("alg", ALGORITHM) == ALGORITHM), None)
         if found is None:
             raise UnknownKeyError(f"{url}: no key {kid!r:.100} for {ALGORITHM}")
@@ -61,8 +63,9 @@ class KeySets:
             raise KeySetError(f"{url}: the key {kid!r:.100} cannot be used: {error!r:.200}") from error
         return cast(rsa.RSAPublicKey, key)
 
-    def get(self, url: str, kid: str) -> dict[str, Any]:
-        """Return the key set at `url`, one that holds `kid` if it can be had. Raises `KeySetError`."""
+    def get(self, platform: Platform, kid: str) -> dict[str, Any]:
+        """Return the platform's key set, one that holds `kid` if it can be had. Raises `KeySetError`."""
+        url = platform.key_set_url
         kept = self._kept.get(url)
         if kept and _is_fresh(kept) and _holds(kept, kid):
             return kept.key_set
@@ -71,7 +74,7 @@ class KeySets:
             if kept and _is_fresh(kept) and (_holds(kept, kid) or not self._may_ask_anew(url)):
                 return kept.key_set
             try:
-                return self._fetch_unless_down(url)
+                return self._fetch_unless_down(platform)
             except KeySetError:
                 if kept and _age(kept) < STALE_SECONDS:
                     return kept.key_set
@@ -83,20 +86,22 @@ class KeySets:
         self._asked_anew_at[url] = time.monotonic()
         return True
 
-    def _fetch_unless_down(self, url: str) -> dict[str, Any]:
+    def _fetch_unless_down(self, platform: Platform) -> dict[str, Any]:
+        url = platform.key_set_url
         if _since(self._failed_at.get(url)) < FAILURE_PAUSE_SECONDS:
             raise KeySetError(f"{url}: did not answer a moment ago")
         try:
-            key_set = self._fetch(url)
+            key_set = self._fetch(platform)
         except KeySetError:
             self._failed_at[url] = time.monotonic()
             raise
         self._kept[url] = _Kept(key_set, time.monotonic())
         return key_set
 
-    def _fetch(self, url: str) -> dict[str, Any]:
+    def _fetch(self, platform: Platform) -> dict[str, Any]:
+        url = platform.key_set_url
         try:
-            key_set = self._http.fetch_json(url)
+            key_set = self._outbound.to(platform).fetch_json(url)
         except OutboundError as error:
             raise KeySetError(str(error)) from error
         if not _is_key_set(key_set):

@@ -15,17 +15,18 @@ from jwt.algorithms import RSAAlgorithm
 
 from app.lti import key_sets
 from app.lti.key_sets import KeySetError, KeySets, UnknownKeyError
-from app.lti.outbound import OutboundSession
+from app.lti.models import Platform, RegistrationSource
+from app.lti.outbound import Outbound
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-class Platform(BaseHTTPRequestHandler):
+class KeyServer(BaseHTTPRequestHandler):
     answer: bytes = b""
     fetched = 0
 
     def do_GET(self) -> None:
-        Platform.fetched += 1
+        KeyServer.fetched += 1
         self.send_response(200 if self.answer else 500)
         self.end_headers()
         self.wfile.write(self.answer)
@@ -36,12 +37,16 @@ class Platform(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    Platform.answer, Platform.fetched = _key_set("one"), 0
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Platform)
+    KeyServer.answer, KeyServer.fetched = _key_set("one"), 0
+    server = ThreadingHTTPServer(("127.0.0.1", 0), KeyServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/keys"
     server.shutdown()
     server.server_close()
+
+
+def at(url: str, source: RegistrationSource = RegistrationSource.COMMAND) -> Platform:
+    return Platform(key_set_url=url, source=source)
 
 
 def _key_set(*kids: str) -> bytes:
@@ -50,70 +55,70 @@ def _key_set(*kids: str) -> bytes:
 
 @pytest.fixture
 def sets() -> KeySets:
-    return KeySets(OutboundSession(production=False))
+    return KeySets(Outbound(production=False))
 
 
 def test_a_key_set_is_fetched_once(url: str, sets: KeySets) -> None:
     for _ in range(3):
-        sets.get(url, "one")
-    assert Platform.fetched == 1
+        sets.get(at(url), "one")
+    assert KeyServer.fetched == 1
 
 
 def test_a_key_that_the_platform_has_added_is_found_at_once(url: str, sets: KeySets) -> None:
-    sets.get(url, "one")
-    Platform.answer = _key_set("one", "two")
-    assert _kids(sets.get(url, "two")) == ["one", "two"]
-    assert Platform.fetched == 2
+    sets.get(at(url), "one")
+    KeyServer.answer = _key_set("one", "two")
+    assert _kids(sets.get(at(url), "two")) == ["one", "two"]
+    assert KeyServer.fetched == 2
 
 
 def test_an_unknown_kid_fetches_again_but_not_at_every_launch(
     url: str, sets: KeySets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
-        assert _kids(sets.get(url, "unknown")) == ["one"]
-    assert Platform.fetched == 2
+        assert _kids(sets.get(at(url), "unknown")) == ["one"]
+    assert KeyServer.fetched == 2
     monkeypatch.setattr(key_sets, "REFETCH_PAUSE_SECONDS", -1)
-    sets.get(url, "unknown")
-    assert Platform.fetched == 3
+    sets.get(at(url), "unknown")
+    assert KeyServer.fetched == 3
 
 
 def test_launches_at_once_after_a_rotation_all_find_the_new_key(url: str, sets: KeySets) -> None:
-    sets.get(url, "one")
-    Platform.answer = _key_set("two")
+    sets.get(at(url), "one")
+    KeyServer.answer = _key_set("two")
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: _kids(sets.get(url, "two")), range(16)))
+        found = list(pool.map(lambda _: _kids(sets.get(at(url), "two")), range(16)))
     assert found == [["two"]] * 16
-    assert Platform.fetched == 2
+    assert KeyServer.fetched == 2
 
 
 def test_a_set_that_is_old_is_fetched_for_an_unknown_kid_too(
     url: str, sets: KeySets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sets.get(url, "unknown")
-    sets.get(url, "unknown")
+    sets.get(at(url), "unknown")
+    sets.get(at(url), "unknown")
     monkeypatch.setattr(key_sets, "FRESH_SECONDS", -1)
-    sets.get(url, "unknown")
-    assert Platform.fetched == 3
+    sets.get(at(url), "unknown")
+    assert KeyServer.fetched == 3
 
 
 def test_keys_serve_on_while_the_platform_is_down(
     url: str, sets: KeySets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sets.get(url, "one")
-    Platform.answer = b""
+    sets.get(at(url), "one")
+    KeyServer.answer = b""
     monkeypatch.setattr(key_sets, "FRESH_SECONDS", -1)
-    assert _kids(sets.get(url, "one")) == ["one"]
+    assert _kids(sets.get(at(url), "one")) == ["one"]
     monkeypatch.setattr(key_sets, "STALE_SECONDS", -1)
     with pytest.raises(KeySetError, match="a moment ago"):
-        sets.get(url, "one")
-    assert Platform.fetched == 2
+        sets.get(at(url), "one")
+    assert KeyServer.fetched == 2
 
 
 @pytest.mark.parametrize("answer", [b"", b"rubbish", b"[]", b'{"keys": 5}', b'{"keys": [5]}', b"x" * 300_000])
 def test_rubbish_is_no_key_set(url: str, sets: KeySets, answer: bytes) -> None:
-    Platform.answer = answer
+    KeyServer.answer = answer
     with pytest.raises(KeySetError):
-        sets.get(url, "one")
+        sets.get(at(url), "one")
 
 
 JWK: dict[str, Any] = RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True) | {"kid": "one"}
@@ -121,14 +126,14 @@ JWK: dict[str, Any] = RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True) | {"ki
 
 @pytest.mark.parametrize("alg", [{}, {"alg": "RS256"}], ids=["no alg", "RS256"])
 def test_a_public_key_is_that_of_its_name(url: str, sets: KeySets, alg: dict[str, str]) -> None:
-    Platform.answer = json.dumps({"keys": [{"kid": "another"}, JWK | {"alg": "RS512"}, JWK | alg]}).encode()
-    assert sets.public_key(url, "one") == KEY.public_key()
+    KeyServer.answer = json.dumps({"keys": [{"kid": "another"}, JWK | {"alg": "RS512"}, JWK | alg]}).encode()
+    assert sets.public_key(at(url), "one") == KEY.public_key()
 
 
 def test_of_a_private_key_that_is_published_the_public_half_is_taken(url: str, sets: KeySets) -> None:
     published = RSAAlgorithm.to_jwk(KEY, as_dict=True) | {"kid": "one"}
-    Platform.answer = json.dumps({"keys": [published]}).encode()
-    assert sets.public_key(url, "one") == KEY.public_key()
+    KeyServer.answer = json.dumps({"keys": [published]}).encode()
+    assert sets.public_key(at(url), "one") == KEY.public_key()
 
 
 @pytest.mark.parametrize(
@@ -137,9 +142,9 @@ def test_of_a_private_key_that_is_published_the_public_half_is_taken(url: str, s
 def test_a_key_without_its_name_or_for_another_algorithm_is_unknown(
     url: str, sets: KeySets, changes: dict[str, Any]
 ) -> None:
-    Platform.answer = json.dumps({"keys": [JWK | changes]}).encode()
+    KeyServer.answer = json.dumps({"keys": [JWK | changes]}).encode()
     with pytest.raises(UnknownKeyError):
-        sets.public_key(url, "one")
+        sets.public_key(at(url), "one")
 
 
 @pytest.mark.parametrize(
@@ -150,20 +155,26 @@ def test_a_key_without_its_name_or_for_another_algorithm_is_unknown(
 def test_a_key_that_cannot_be_used_is_told_from_an_unknown_one(
     url: str, sets: KeySets, changes: dict[str, Any]
 ) -> None:
-    Platform.answer = json.dumps({"keys": [JWK | changes]}).encode()
+    KeyServer.answer = json.dumps({"keys": [JWK | changes]}).encode()
     with pytest.raises(KeySetError, match="cannot be used"):
-        sets.public_key(url, "one")
+        sets.public_key(at(url), "one")
 
 
 def test_a_platform_that_drips_is_left_in_time() -> None:
-    http = OutboundSession(production=False, total_seconds=0.3)
+    outbound = Outbound(production=False, total_seconds=0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/keys"
-        begun, sets = time.monotonic(), KeySets(http)
+        begun, sets = time.monotonic(), KeySets(outbound)
         for _ in range(3):
             with pytest.raises(KeySetError):
-                sets.get(url, "one")
+                sets.get(at(url), "one")
         assert time.monotonic() - begun < 1
+
+
+def test_a_platform_that_registered_itself_is_asked_at_public_addresses_alone() -> None:
+    sets = KeySets(Outbound(production=True))
+    with pytest.raises(KeySetError, match=r"10\.0\.0\.1"):
+        sets.get(at("https://10.0.0.1/keys", RegistrationSource.REGISTRATION), "one")
 
 
 def _kids(key_set: dict[str, list[dict[str, str]]]) -> list[str]:
