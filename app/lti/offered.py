@@ -12,7 +12,8 @@ from app.lti.models import CourseServices, Platform
 def record_offer(session: Session, platform: Platform, course_id: int, claims: LaunchClaims) -> None:
     """Write down the platform's name and the course's services where they have changed.
 
-    Only a teacher's launch of a resource link says all that there is; from others, what they leave out stays.
+    A teacher's launch that names no roster says that there is none. Line items and their scopes belong to a link
+    (AGS 2.0, section 3.1): one that leaves them out says nothing of the others'.
     """
     said = (claims.platform_name or platform.name, claims.platform_product or platform.product)
     if said != (platform.name, platform.product):
@@ -21,13 +22,11 @@ def record_offer(session: Session, platform: Platform, course_id: int, claims: L
     offer = session.get(CourseServices, course_id) or upsert(
         session, CourseServices, key={"course_id": course_id}, values={}
     )
-    services, complete = claims.services, claims.says_all
-    if services.roster_url or complete:
+    services = claims.services
+    if services.roster_url or claims.says_all:
         offer.roster_url = services.roster_url
-    if services.line_items_url or complete:
-        offer.line_items_url = services.line_items_url
-    if services.grade_scopes or complete:
-        offer.grade_scopes = list(services.grade_scopes)
+    offer.line_items_url = services.line_items_url or offer.line_items_url
+    offer.grade_scopes = list(services.grade_scopes) or offer.grade_scopes
     if services.line_item_url and claims.target.experience_id:
         _record_line_item(session, course_id, claims, services.line_item_url)
 

@@ -12,8 +12,8 @@ from sqlmodel import Session, select, update
 
 from app.courses.models import Course, Enrollment, User
 from app.database import utc_now
-from app.lti.claims import ROSTER_ENDPOINT
-from app.lti.models import Launch, Login
+from app.lti.claims import GRADES_ENDPOINT, ROSTER_ENDPOINT
+from app.lti.models import CourseServices, Launch, Login
 from app.sandbox import ABSENT, Sandbox
 from tests.support.people import BIOLOGY, Visitor, begin_login, finish_launch, login_answer
 
@@ -305,3 +305,15 @@ def test_public_keys_hold_nothing_private(client: FlaskClient) -> None:
 def test_course_without_titles_is_accepted(app: Flask, sandbox: Sandbox) -> None:
     context = {"id": sandbox.course(BIOLOGY).context_id, "title": None}
     Visitor.launch(app, sandbox, "miriam.okafor", **{CLAIM + "context": context})
+
+
+def test_a_link_without_grades_takes_them_from_no_other(app: Flask, sandbox: Sandbox, db: Session) -> None:
+    Visitor.launch(app, sandbox, "miriam.okafor")
+    offered = db.exec(select(CourseServices)).one()
+    scopes = list(offered.grade_scopes)
+    assert scopes
+    Visitor.launch(app, sandbox, "miriam.okafor", **{GRADES_ENDPOINT: ABSENT, ROSTER_ENDPOINT: ABSENT})
+    db.expire_all()
+    assert offered.grade_scopes == scopes
+    assert offered.line_items_url
+    assert offered.roster_url is None

@@ -310,6 +310,21 @@ def test_whoever_launches_is_in_the_course_whatever_the_list_said(
     assert states(app)["Amara Diallo"] == "active"
 
 
+def test_staff_whom_the_list_leaves_out_stay_while_the_platform_lets_them_in(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, rosters: Rosters
+) -> None:
+    answer_with(sandbox, member(sandbox.person("amara.diallo").sub, LEARNER))
+    make_due(app)
+    rosters.work()
+    assert teacher.get("/experiences").status_code == 200
+    with app.extensions["database"].transaction() as db:
+        db.exec(update(Enrollment).values(last_launch_at=utc_now() - timedelta(days=2)))
+    answer_with(sandbox, member(sandbox.person("amara.diallo").sub, LEARNER))
+    make_due(app)
+    rosters.work()
+    assert states(app)["Miriam Okafor"] == "left"
+
+
 def test_a_half_read_list_adds_people_and_sends_nobody_away(
     app: Flask, sandbox: Sandbox, place: SandboxCourse, teacher: Visitor, rosters: Rosters
 ) -> None:
