@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.lti.scores import Scores
     from app.lti.services import PlatformServices
     from app.lti.sessions import LaunchSessions
+    from app.lti.setup_views import blueprint as setup
     from app.lti.views import blueprint as lti
     from app.paths import PACKAGE, templates_dir
     from app.review.views import blueprint as review
@@ -72,10 +73,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         key_ring, production=settings.production, allow_private=settings.allow_private_platforms
     )
     app.extensions["rosters"] = rosters = Rosters(database, services, owed.wake)
-    owed.add(rosters.work)
-    owed.add(Scores(database, services, settings.app_url).work)
+    owed.add(rosters.work, Scores(database, services, settings.app_url).work)
     owed.init_app(app)
-    for blueprint in (lti, registration, opening, deep_linking, experiences, conversations, review):
+    for blueprint in (lti, registration, opening, deep_linking, setup, experiences, conversations, review):
         app.register_blueprint(blueprint)
     web.serve_static_files(app)
     return app

@@ -24,6 +24,15 @@ def without_controls(value: str) -> str:
     return "".join(char for char in value if char in "\n\t" or not _is_control(char))
 
 
+def with_marks_shown(value: str) -> str:
+    """Return text with its control and direction marks, which nobody would see, written out (``\\u202e``)."""
+    return "".join(f"\\u{ord(char):04x}" if _is_invisible(char) else char for char in value)
+
+
+def _is_invisible(char: str) -> bool:
+    return char in _DIRECTION_MARKS or (_is_control(char) and char not in "\n\t")
+
+
 def _visible(char: str) -> str:
     if _is_control(char):
         return " "

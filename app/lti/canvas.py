@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
+from flask_babel import lazy_gettext as _l
+
 from app.lti import tool
 from app.text import clean_line
 
@@ -16,6 +18,12 @@ CUSTOM_FIELDS = {
     "canvas_course_id": "$Canvas.course.id",
     "canvas_user_id": "$Canvas.user.id",
 }
+
+
+def _custom_field(name: str) -> str:
+    return f"{name}={CUSTOM_FIELDS[name]}"
+
+
 DEEP_LINKING_PLACEMENTS = (
     "assignment_selection",
     "link_selection",
@@ -28,10 +36,55 @@ SSO_HOSTS = {
     "canvas.beta.instructure.com": "sso.beta.canvaslms.com",
     "canvas.test.instructure.com": "sso.test.canvaslms.com",
 }
+PLACEMENT = "https://www.instructure.com/placement"  # the claim that says where somebody opened the tool
 EXTENSION = "https://canvas.instructure.com/lti/"
 MAX_CANVAS_ID = 64
 SUBMISSION = "https://canvas.instructure.com/lti/submission"
 SUBMISSION_TYPE = "https://canvas.instructure.com/lti/submission_type"
+
+# What a developer key calls the scopes.
+SCOPE_LABELS = {
+    tool.LINE_ITEM_SCOPE: _l(
+        "Can create and view assignment data in the gradebook associated with the tool."
+    ),
+    tool.SCORE_SCOPE: _l(
+        "Can create and update submission results for assignments associated with the tool."
+    ),
+    tool.RESULT_SCOPE: _l("Can view submission data for assignments associated with the tool."),
+    tool.ROSTER_SCOPE: _l("Can retrieve user data associated with the context the tool is installed in."),
+}
+FEATURES = frozenset({"ids"})  # of `app.lti.setup` that only Canvas has
+FEATURE_NAMES = {
+    "review": _l("Transcripts in SpeedGrader"),
+    "ids": _l("Links to Canvas (ids)"),
+}
+ID_FIELDS = ("canvas_course_id", "canvas_user_id")
+# What its administrators change for each `app.lti.setup.Lack`, where Canvas has words of its own for it.
+CHANGES = {
+    "names": _l("In the developer key, under “Additional Settings”, set the privacy level to “Public”."),
+    "roster": _l("In the developer key, turn on “%(scope)s”", scope=SCOPE_LABELS[tool.ROSTER_SCOPE]),
+    "grades": _l(
+        "In the developer key, turn on “%(line_items)s” and “%(scores)s”",
+        line_items=SCOPE_LABELS[tool.LINE_ITEM_SCOPE],
+        scores=SCOPE_LABELS[tool.SCORE_SCOPE],
+    ),
+    "scores": _l("In the developer key, turn on “%(scope)s”", scope=SCOPE_LABELS[tool.SCORE_SCOPE]),
+    "columns": _l("In the developer key, turn on “%(scope)s”", scope=SCOPE_LABELS[tool.LINE_ITEM_SCOPE]),
+    "embedding": _l(
+        "In the developer key, turn on the placements %(placements)s, each with the message type "
+        "LtiDeepLinkingRequest.",
+        placements=", ".join(DEEP_LINKING_PLACEMENTS),
+    ),
+    "history": _l(
+        "In the developer key, add the custom field %(field)s",
+        field=_custom_field("context_id_history"),
+    ),
+    "ids": _l(
+        "In the developer key, add the custom fields %(course)s and %(user)s",
+        course=_custom_field("canvas_course_id"),
+        user=_custom_field("canvas_user_id"),
+    ),
+}
 
 
 def developer_key(app_url: str) -> dict[str, Any]:

@@ -25,8 +25,6 @@ DEEP_LINKING_SETTINGS = "https://purl.imsglobal.org/spec/lti-dl/claim/deep_linki
 GRADES_ENDPOINT = "https://purl.imsglobal.org/spec/lti-ags/claim/endpoint"
 ROSTER_ENDPOINT = "https://purl.imsglobal.org/spec/lti-nrps/claim/namesroleservice"
 MAX_LOCALE = 35
-SECRET_CLAIMS = frozenset({"nonce", "jti", "data", "at_hash", "oauth_consumer_key_sign"})
-MASK = "••••"
 MAX_SCOPES = 20
 MAX_HISTORY = 50
 
@@ -100,14 +98,6 @@ def parse_claims(body: Mapping[str, Any], app_url: str) -> LaunchClaims:
         platform_product=clean_line(platform.get("product_family_code"), 64),
         locale=clean_line(presentation.get("locale") or body.get("locale"), MAX_LOCALE),
     )
-
-
-def masked(claims: Mapping[str, Any]) -> dict[str, Any]:
-    """Return claims with the values masked that would let somebody act: nonces, and the platform's opaque data."""
-    return {
-        name: MASK if name in SECRET_CLAIMS else masked(value) if isinstance(value, Mapping) else value
-        for name, value in claims.items()
-    }
 
 
 def _message_type(body: Mapping[str, Any]) -> MessageType:

@@ -139,8 +139,8 @@ class Launch(SQLModel, table=True):
     course_id: int = Field(foreign_key="courses.id")
     key_hash: str | None = Field(default=None, max_length=64)
     locale: str | None = Field(default=None, max_length=35)
-    deep_linking: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
-    received: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
+    deep_linking: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    received: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime, index=True)
     last_seen_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 

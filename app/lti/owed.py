@@ -40,9 +40,9 @@ class Owed:
         app.extensions["owed"] = self
         app.before_request(self.start)
 
-    def add(self, work: Work) -> None:
-        """Take on a kind of work."""
-        self._works.append(work)
+    def add(self, *works: Work) -> None:
+        """Take on kinds of work."""
+        self._works.extend(works)
 
     def start(self) -> None:
         """Start the thread unless it runs. It looks for what is due after a while, or when woken."""

@@ -15,7 +15,8 @@ from app.courses.models import Course, Enrollment, EnrollmentState, User
 from app.database import database, utc_now
 from app.errors import SessionEndedError
 from app.identity import Identity
-from app.lti.claims import LaunchClaims, masked
+from app.lti.claims import LaunchClaims
+from app.lti.masking import masked
 from app.lti.models import Deployment, Launch, Platform, RegistrationState
 
 LAUNCHES_PATH = "/launches"

@@ -3,7 +3,7 @@
 import pytest
 
 from app.courses.models import Role
-from app.lti.roles import course_role
+from app.lti.roles import RoleUse, course_role, explain_roles
 
 LIS = "http://purl.imsglobal.org/vocab/lis/v2/"
 MEMBERSHIP = LIS + "membership#"
@@ -59,3 +59,29 @@ def test_assistants_and_test_users_are_marked() -> None:
     test_user = course_role((MEMBERSHIP + "Learner", TEST_USER))
     assert assistant is not None and assistant.is_teaching_assistant
     assert test_user is not None and test_user.is_test
+
+
+def test_each_role_is_explained() -> None:
+    received = [
+        MEMBERSHIP + "Instructor",
+        ASSISTANT,
+        "Learner",
+        INSTITUTION + "Administrator",
+        INSTITUTION + "Student",
+        "http://evil.example/membership#Instructor",
+        TEST_USER,
+    ]
+    assert [(role.role, role.use) for role in explain_roles(received)] == [
+        (Role.TEACHER, RoleUse.DECIDES),
+        (Role.TEACHER, RoleUse.MARKS),
+        (Role.STUDENT, RoleUse.OUTRANKED),
+        (Role.ADMINISTRATOR, RoleUse.ADMINISTERS),
+        (None, RoleUse.ELSEWHERE),
+        (None, RoleUse.UNKNOWN),
+        (None, RoleUse.MARKS),
+    ]
+
+
+def test_no_role_decides_where_none_is_of_the_course() -> None:
+    explained = explain_roles([INSTITUTION + "Administrator", "Wizard"])
+    assert [role.use for role in explained] == [RoleUse.ADMINISTERS, RoleUse.UNKNOWN]
