@@ -42,6 +42,10 @@ class NotImportedError(NotFoundError):
 
     def __init__(self, experience_id: int, offers: Sequence[ImportOffer]) -> None:
         super().__init__(log=f"experience {experience_id} waits for its import")
+        if offers:
+            self.message = _l(
+                "The link was copied from another course. Import that course's experiences, and it opens."
+            )
         self.experience_id, self.offers = experience_id, offers
 
 

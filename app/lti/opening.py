@@ -50,6 +50,8 @@ def _conversation_page(db: Session, identity: Identity, conversation_id: int) ->
 
 def _submission_page(db: Session, identity: Identity, sub: str, line_item_url: str) -> str:
     """Return the page of somebody's latest work for a line item (LTI Submission Review 1.0)."""
+    if not (sub.isprintable() and line_item_url.isprintable()):
+        raise NotFoundError(log="a person or line item that no launch names")
     found = db.exec(
         select(LineItem, User)
         .join(User, col(User.platform_id) == identity.course.platform_id)

@@ -189,6 +189,7 @@ def test_copied_links_open_the_import_and_before_it_the_offer(
     page = waiting.land()
     assert page.status_code == 404
     assert "This experience is not here yet" in page.text
+    assert "experiences, and it opens." in page.text
     told = open_link(app, sandbox, "kenji.watanabe", BIOLOGY_COPY, experience_id).land()
     assert told.status_code == 404
     assert "A teacher can import" in told.text
