@@ -5,11 +5,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from app import create_app
 from app.sandbox import Sandbox, SandboxConfig, make_sandbox_server
 from app.sandbox.factory import QuietHandler
 from app.sandbox.people import CanvasRole, Course
@@ -118,8 +120,22 @@ def browser(tool: Tool, platform: Platform) -> Browser:
 
 
 @pytest.fixture
+def another_worker(settings: Settings) -> Iterator[Callable[..., Flask]]:
+    """Return what starts the tool once more on the same database, with other settings where they are given."""
+    with ExitStack() as workers:
+
+        def start(**changes: Any) -> Flask:
+            app = create_app(settings.model_copy(update=changes))
+            workers.callback(app.extensions["database"].engine.dispose)
+            workers.callback(app.extensions["owed"].stop)
+            return app
+
+        yield start
+
+
+@pytest.fixture
 def serve() -> Iterator[Callable[[Flask], str]]:
-    """Serve an application on one more port, and return its address."""
+    """Return what serves an application on one more port; it returns the address."""
     with ExitStack() as servers:
 
         def start(app: Flask) -> str:

@@ -15,12 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flask import Flask
 from sqlmodel import update
 
-from app import create_app
 from app.database import utc_now
 from app.lti.models import Login
 from app.sandbox import ABSENT, Storage
 from app.sandbox.keys import public_jwk
-from app.settings import Settings
 from tests.lti_certification.vocabulary import (
     CLAIM,
     INSTITUTION,
@@ -389,18 +387,15 @@ def test_launch_is_refused_for_a_state_from_another_browser(
 
 @on_both_databases
 def test_two_workers_accept_the_same_form_once(
-    browser: Browser, tool: Tool, settings: Settings, serve: Callable[[Flask], str]
+    browser: Browser, tool: Tool, another_worker: Callable[[], Flask], serve: Callable[[Flask], str]
 ) -> None:
-    second = create_app(settings)
-    workers = [tool.url, serve(second)]
+    workers = [tool.url, serve(another_worker())]
     form = _form(browser)
     windows = [(browser.twin(), workers[number % 2]) for number in range(6)]
     with ThreadPoolExecutor(len(windows)) as pool:
         answers = list(pool.map(lambda window: window[0].finish(form, at=window[1]), windows))
     assert sorted(answer.response.status_code for answer in answers) == [303, 401, 401, 401, 401, 401]
     assert tool.launches() == 1
-    second.extensions["owed"].stop()
-    second.extensions["database"].engine.dispose()
 
 
 # What changes from one launch to the next.

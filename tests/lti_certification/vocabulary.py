@@ -156,6 +156,10 @@ class Browser:
         """Go to an address of the tool, which begins with a slash, by hand or by a link."""
         return self._answer(lambda: self.get(self.tool.url + address))
 
+    def fill_in(self, address: str, fields: Mapping[str, str]) -> Answer:
+        """Post a form of one of the tool's pages."""
+        return self._answer(lambda: self.post(self.tool.url + address, fields))
+
     def launch(self, login: Mapping[str, str] | None = None, **changes: Any) -> Answer:
         """Open the tool by way of the platform; ``changes`` forge its token."""
         form = self.authorize(self.begin(login or self.platform.login()))
