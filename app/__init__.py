@@ -29,7 +29,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.lti.key_sets import KeySets
     from app.lti.keys import KeyRing
     from app.lti.opening import blueprint as opening
-    from app.lti.outbound import OutboundSession
+    from app.lti.outbound import Outbound, OutboundSession
     from app.lti.owed import Owed
     from app.lti.registration_views import blueprint as registration
     from app.lti.roster import Rosters
@@ -59,7 +59,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     key_ring = KeyRing(settings.keys_dir, given=settings.lti_private_keys, beside=settings.tool_config.parent)
     app.extensions.update(
         key_ring=key_ring,
-        key_sets=KeySets(OutboundSession(production=settings.production)),
+        key_sets=KeySets(
+            Outbound(production=settings.production, allow_private=settings.allow_private_platforms)
+        ),
         registration_http=OutboundSession(
             production=settings.production, public_only=not settings.allow_private_platforms
         ),
