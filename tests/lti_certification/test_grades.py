@@ -137,7 +137,6 @@ LATER: dict[str, dict[str, Any]] = {
 }
 
 
-@on_both_databases
 @cases("outage", LATER)
 def test_is_retried_later_and_sent_once_in_effect_after(
     browser: Browser,

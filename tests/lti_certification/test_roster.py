@@ -18,7 +18,6 @@ from tests.lti_certification.vocabulary import (
     Tool,
     cases,
     eventually,
-    on_both_databases,
     text_of,
 )
 
@@ -59,7 +58,6 @@ def test_roster_of_1_person(browser: Browser, platform: Platform, course: Course
     assert students(read_class(*open_class(browser, course))) == 1
 
 
-@on_both_databases
 def test_roster_of_2500_people_over_many_pages(browser: Browser, platform: Platform, course: Course) -> None:
     platform.sandbox.directory.add_students(course, 2498)
     assert students(read_class(*open_class(browser, course))) == 2499
