@@ -71,8 +71,8 @@ CHANGES = {
     "scores": _l("In the developer key, turn on “%(scope)s”", scope=SCOPE_LABELS[tool.SCORE_SCOPE]),
     "columns": _l("In the developer key, turn on “%(scope)s”", scope=SCOPE_LABELS[tool.LINE_ITEM_SCOPE]),
     "embedding": _l(
-        "In the developer key, turn on the placements %(placements)s, each with the message type "
-        "LtiDeepLinkingRequest.",
+        "Nobody has chosen an experience from within Canvas lately. If the tool is not offered there, turn on in "
+        "the developer key the placements %(placements)s, each with the message type LtiDeepLinkingRequest.",
         placements=", ".join(DEEP_LINKING_PLACEMENTS),
     ),
     "history": _l(

@@ -55,9 +55,8 @@ class Text:
 
     @property
     def beginning(self) -> str:
-        """Its first line, cut."""
-        first = self.whole.split("\n", 1)[0]
-        return first[:SHORT] + "…"
+        """Its beginning, on one line."""
+        return " ".join(self.whole[: 4 * SHORT].split())[:SHORT] + "…"
 
 
 @dataclass(frozen=True, slots=True)

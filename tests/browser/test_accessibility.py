@@ -19,6 +19,8 @@ PAGES = {
         [f"text={PATIENT}", "text=Amara Diallo", "[data-testid=send-grade]"],
     ),
     "all transcripts": ("miriam.okafor", [f"text={PATIENT}", "[data-testid=print-all]"]),
+    "set-up for teachers": ("miriam.okafor", ["[data-testid=setup]"]),
+    "set-up for administrators": ("ingrid.bauer", ["[data-testid=setup]"]),
     "shelf": ("amara.diallo", []),
     "finished chat": ("amara.diallo", [f"text={PATIENT}"]),
     "running chat": ("mai.nguyen", [f"text={PATIENT}"]),

@@ -23,6 +23,7 @@ from app.sandbox import ABSENT, Sandbox, registration
 from tests.support.people import HISTORY, Visitor, begin_login, finish_launch
 
 CUSTOM = "https://purl.imsglobal.org/spec/lti/claim/custom"
+DEPLOYMENT = "https://purl.imsglobal.org/spec/lti/claim/deployment_id"
 ROLES = "https://purl.imsglobal.org/spec/lti/claim/roles"
 PAST = "a-past-sub"
 
@@ -279,6 +280,23 @@ def test_another_clients_people_are_neither_offered_nor_linked(
     assert pairs(administrator.page("/setup")) == []
     ours = user(app, sandbox.person("amara.diallo").sub)
     assert link(administrator, ours, user(app, PAST)) == 404
+
+
+def test_another_deployments_people_are_neither_offered_nor_linked(
+    app: Flask, sandbox: Sandbox, administrator: Visitor, student: Visitor
+) -> None:
+    with app.extensions["database"].transaction() as db:
+        fields = registration(sandbox.config) | {"deployment_ids": ["another"]}
+        save_platform(
+            db, sandbox.config.issuer, PlatformEntry.model_validate(fields), RegistrationSource.COMMAND
+        )
+    client = app.test_client()
+    unnamed = {"lti_deployment_id": "", "deployment_id": ""}
+    login = begin_login(client, sandbox, "amara.diallo", **unnamed)
+    answer = finish_launch(client, sandbox, "amara.diallo", login, sub=PAST, **{DEPLOYMENT: "another"})
+    assert answer.status_code == 303
+    assert pairs(administrator.page("/setup")) == []
+    assert link(administrator, amara(app, sandbox), user(app, PAST)) == 409
 
 
 def test_linking_is_undone_as_a_whole_where_a_part_of_it_fails(
