@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from flask import Blueprint, Flask, Request, Response, current_app, g, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlmodel import Session, col, select
 
 from app.courses.models import Course, Enrollment, EnrollmentState, User
@@ -22,6 +22,7 @@ from app.lti.models import Deployment, Launch, Platform, RegistrationState
 LAUNCHES_PATH = "/launches"
 TOUCH_EVERY = timedelta(minutes=1)
 LIFETIME = timedelta(hours=24)
+FORGET_ONE_IN = 50  # launches, at which those that have ended are forgotten
 KEY_MARK = "~"  # parts a launch's id from its key in an address
 
 
@@ -69,6 +70,8 @@ def open_launch(
         received=masked(claims.received) if enrollment.is_administrator else None,
     )
     db.add(launch)
+    if secrets.randbelow(FORGET_ONE_IN) == 0:
+        db.execute(delete(Launch).where(col(Launch.created_at) < utc_now() - LIFETIME))
     return launch, f"{launch.id}{KEY_MARK}{key}" if key else launch.id
 
 

@@ -2,14 +2,17 @@
 
 from datetime import timedelta
 
+import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlmodel import select, update
 
 from app.database import utc_now
+from app.lti import sessions
 from app.lti.models import Launch
 from app.sandbox import Sandbox
-from tests.support.people import BIOLOGY, EXPERIENCE, HISTORY, Visitor
+from tests.support.people import BIOLOGY, EXPERIENCE, HISTORY, Visitor, begin_login, login_answer
 
 
 def test_two_courses_and_two_people_in_one_browser_never_mix(client: FlaskClient, sandbox: Sandbox) -> None:
@@ -104,3 +107,49 @@ def test_pages_say_who_may_frame_them_and_run_no_inline_script(teacher: Visitor)
     assert "unsafe-inline" not in policy
     assert "frame-ancestors" in policy
     assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.fixture
+def keyed(app: Flask, sandbox: Sandbox) -> Visitor:
+    """A teacher whose browser keeps no cookies: the platform's storage gave the login's secret back."""
+    browser = app.test_client(use_cookies=False)
+    login = begin_login(browser, sandbox, "miriam.okafor")
+    asked = login_answer(login)
+    token = sandbox.sign(sandbox.launch_claims("miriam.okafor", BIOLOGY, nonce=asked["nonce"]))
+    form = {"state": asked["state"], "id_token": token}
+    page = browser.post("/lti/launch", data=form)
+    assert page.status_code == 401
+    assert BeautifulSoup(page.text, "html.parser").select_one("[data-find-secret]")
+    secret = BeautifulSoup(login.text, "html.parser").select_one("[data-login]")["data-secret"]
+    arrived = browser.post("/lti/launch", data=form | {"secret": secret})
+    assert "Set-Cookie" not in arrived.headers
+    return Visitor.arrive(browser, arrived)
+
+
+def test_without_cookies_the_address_carries_the_session(keyed: Visitor) -> None:
+    assert "~" in keyed.root
+    experience_id = keyed.write_experience()
+    answer = keyed.get(f"/experiences/{experience_id}")
+    assert EXPERIENCE["title"] in answer.text
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_a_write_without_cookies_needs_the_pages_token_too(keyed: Visitor) -> None:
+    assert keyed.client.post(f"{keyed.root}/experiences", data=EXPERIENCE).status_code == 401
+
+
+def test_a_key_opens_its_own_launch_alone(app: Flask, keyed: Visitor, teacher: Visitor) -> None:
+    path, _, key = keyed.root.partition("~")
+    for root in (path, f"{path}~", f"{path}~{key[:-1]}", f"{teacher.root}~{key}"):
+        assert app.test_client().get(f"{root}/experiences").status_code == 401
+
+
+def test_launches_that_have_ended_are_forgotten(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with app.extensions["database"].transaction() as db:
+        db.exec(update(Launch).values(created_at=utc_now() - timedelta(days=2)))
+    monkeypatch.setattr(sessions, "FORGET_ONE_IN", 1)
+    Visitor.launch(app, sandbox, "amara.diallo")
+    with app.extensions["database"].snapshot() as db:
+        assert len(db.exec(select(Launch)).all()) == 1
