@@ -5,7 +5,7 @@ What there is to know comes from the platform's launches and from how its servic
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -184,6 +184,7 @@ class Facts:
     offer: CourseServices
     people: int
     named: int
+    scores_taken: bool
     scores_refused: bool
     embedded: bool
     own: Mapping[str, Any] | None = field(repr=False)
@@ -225,6 +226,7 @@ def find_facts(session: Session, identity: Identity, launch: Launch) -> Facts:
             col(Enrollment.is_test).is_(False),
         )
     ).one()
+    taken_at, refused_at = _scores_answered(session, course)
     return Facts(
         platform=session.get_one(Platform, launch.platform_id),
         deployment=session.get_one(Deployment, launch.deployment_id),
@@ -232,7 +234,8 @@ def find_facts(session: Session, identity: Identity, launch: Launch) -> Facts:
         offer=session.get(CourseServices, course.id) or CourseServices(course_id=course.id),
         people=people,
         named=named,
-        scores_refused=_scores_refused(session, course),
+        scores_taken=taken_at is not None,
+        scores_refused=refused_at is not None and (taken_at is None or taken_at < refused_at),
         embedded=_embedded(session, course, launch),
         own=launch.received,
         told=launch.received or _told_lately(session, launch),
@@ -301,14 +304,18 @@ def _check_roster(facts: Facts) -> _Finding:
 
 
 def _check_grades(facts: Facts) -> _Finding:
-    if facts.scores_refused:
-        return _Finding(Lack.GRADES, (str(WITHDRAWN),))
+    lack = _grades_lack(facts)
+    withdrawn = lack is not None and (facts.scores_refused or facts.scores_taken)
+    return _Finding(lack, (str(WITHDRAWN),) if withdrawn else ())
+
+
+def _grades_lack(facts: Facts) -> Lack | None:
     sends, makes = facts.grants(tool.SCORE_SCOPE), facts.grants(tool.LINE_ITEM_SCOPE)
-    if sends and makes:
-        return _Finding() if facts.offer.line_items_url else _Finding(Lack.COLUMNS)
-    if sends:
-        return _Finding(Lack.COLUMNS)
-    return _Finding(Lack.SCORES if makes else Lack.GRADES)
+    if facts.scores_refused or not (sends or makes):
+        return Lack.GRADES
+    if not sends:
+        return Lack.SCORES
+    return None if makes and facts.offer.line_items_url else Lack.COLUMNS
 
 
 def _check_review(facts: Facts) -> _Finding:
@@ -361,18 +368,18 @@ def _custom_state(facts: Facts, name: str) -> FieldState:
     )
 
 
-def _scores_refused(session: Session, course: Course) -> bool:
-    """Tell whether the gradebook has refused a scope since it last took something."""
+def _scores_answered(session: Session, course: Course) -> tuple[datetime | None, datetime | None]:
+    """Tell when the gradebook last took something, and when it last refused a scope."""
     refused = and_(
         col(Score.state) == ScoreState.FAILED, col(Score.error).contains(SCOPE_REFUSED, autoescape=True)
     )
-    sent_at, refused_at = session.exec(
+    taken_at, refused_at = session.exec(
         select(
             func.max(case((col(Score.state) == ScoreState.SENT, Score.timestamp))),
             func.max(case((refused, Score.timestamp))),
         ).where(col(Score.experience_id).in_(select(Experience.id).where(Experience.course_id == course.id)))
     ).one()
-    return refused_at is not None and (sent_at is None or sent_at < refused_at)
+    return taken_at, refused_at
 
 
 def _embedded(session: Session, course: Course, launch: Launch) -> bool:

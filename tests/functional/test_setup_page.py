@@ -212,6 +212,9 @@ def test_grades_refused_for_their_scope_are_told_until_one_is_taken(
     assert feature(teacher.page("/setup"), "review")[0] == "Missing"
     score(ScoreState.SENT)
     assert feature(administrator.page("/setup"), "grades")[0] == "Ready"
+    with app.extensions["database"].transaction() as session:
+        session.exec(update(CourseServices).values(grade_scopes=[]))
+    assert "is not any more" in feature(administrator.page("/setup"), "grades")[1]
 
 
 def test_a_class_list_that_fails_is_told_with_its_reason(app: Flask, administrator: Visitor) -> None:
