@@ -184,7 +184,8 @@ class _Launch(FlaskMessageLaunch):
             raise TokenRefusedError(log=str(error)) from error
         if not all(_is_number(self._claims[name]) for name in ("exp", "iat")):
             raise TokenRefusedError(log="exp or iat is not a number")
-        if time.time() - self._claims["iat"] > MAX_AGE_SECONDS + LEEWAY_SECONDS:
+        # Compared, not subtracted: JSON's numbers may be larger than any float.
+        if self._claims["iat"] < time.time() - MAX_AGE_SECONDS - LEEWAY_SECONDS:
             raise TokenRefusedError(log="issued more than an hour ago")
         return self
 

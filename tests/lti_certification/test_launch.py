@@ -196,6 +196,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "any claim a number that JSON lacks": ({"name": [float("inf")]}, "JSON"),
     "iat in the future": ({"iat": FromNow(600)}, "iat"),
     "iat older than 1 hour": ({"iat": FromNow(-3700)}, "hour"),
+    "iat lower than any float": ({"iat": -(10**400)}, "hour"),
+    "iat below any float": ({"iat": -(10**400)}, "hour"),
     "iat missing": ({"iat": ABSENT}, "iat"),
     "iat not a number": ({"iat": [1]}, ""),
     "iat true": ({"iat": True}, "number"),
