@@ -7,8 +7,9 @@ from typing import Any
 
 from app.courses.models import MAX_NAME, Role
 from app.courses.service import Visit
+from app.lti.addresses import same_origin, web_address
 from app.lti.canvas import canvas_id
-from app.lti.models import MAX_ID, MAX_URL
+from app.lti.models import MAX_ID
 from app.lti.refusals import (
     NoContextError,
     NoPersonError,
@@ -17,7 +18,7 @@ from app.lti.refusals import (
     UnsupportedMessageError,
 )
 from app.lti.roles import course_role
-from app.lti.tool import Target, is_ours, parse_target
+from app.lti.tool import Target, parse_target
 from app.text import clean_line
 
 CLAIM = "https://purl.imsglobal.org/spec/lti/claim/"
@@ -147,7 +148,7 @@ def _target(body: Mapping[str, Any], app_url: str, *, required: bool) -> Target:
     address = body.get(CLAIM + "target_link_uri")
     if address is None and not required:
         return Target()
-    if not isinstance(address, str) or not is_ours(address, app_url):
+    if not isinstance(address, str) or not same_origin(address, app_url):
         raise TokenRefusedError(log=f"target_link_uri {address!r:.300} is missing or not ours")
     return parse_target(address)
 
@@ -182,7 +183,7 @@ def full_name(body: Mapping[str, Any]) -> str | None:
 
 def picture(value: object) -> str | None:
     """Return the address of somebody's picture where it may be shown."""
-    address = _address(value)
+    address = web_address(value)
     return address if address is not None and address.startswith("https://") else None
 
 
@@ -190,9 +191,9 @@ def _services(body: Mapping[str, Any]) -> Services:
     grades, roster = _object(body, GRADES_ENDPOINT), _object(body, ROSTER_ENDPOINT)
     scopes = grades.get("scope")
     return Services(
-        roster_url=_address(roster.get("context_memberships_url")),
-        line_items_url=_address(grades.get("lineitems")),
-        line_item_url=_address(grades.get("lineitem")),
+        roster_url=web_address(roster.get("context_memberships_url")),
+        line_items_url=web_address(grades.get("lineitems")),
+        line_item_url=web_address(grades.get("lineitem")),
         grade_scopes=tuple(sorted({scope for scope in scopes if isinstance(scope, str)})[:MAX_SCOPES])
         if isinstance(scopes, list)
         else (),
@@ -207,7 +208,7 @@ def _review_of(body: Mapping[str, Any]) -> str:
 
 def _deep_linking(body: Mapping[str, Any]) -> Mapping[str, Any]:
     settings = _object(body, DEEP_LINKING_SETTINGS)
-    address = _address(settings.get("deep_link_return_url"))
+    address = web_address(settings.get("deep_link_return_url"))
     accepted = settings.get("accept_types")
     if address is None or not isinstance(accepted, list):
         raise UnsupportedMessageError(log="deep linking settings without return address or accepted types")
@@ -221,13 +222,6 @@ def _course_history(custom: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     identifiers = (part.strip() for part in value.split(",")[:MAX_HISTORY])
     return tuple(part for part in identifiers if part and len(part) <= MAX_ID and part.isprintable())
-
-
-def _address(value: object) -> str | None:
-    """Return a web address; which of them may be called is the caller's rule."""
-    if not isinstance(value, str) or len(value) > MAX_URL or not (value.isascii() and value.isprintable()):
-        return None
-    return value if value.startswith(("https://", "http://")) else None
 
 
 def _object(claims: Mapping[str, Any], name: str) -> Mapping[str, Any]:

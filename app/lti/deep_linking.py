@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import jwt
 from flask_babel import lazy_gettext as _l
@@ -20,13 +19,13 @@ from app.experiences.models import Experience
 from app.experiences.service import publish
 from app.identity import Identity, Right
 from app.lti import tool
+from app.lti.addresses import is_protected
 from app.lti.grades import LINE_ITEM_TAG, resource_id_of
 from app.lti.keys import KeyRing
 from app.lti.models import Deployment, Launch, Platform
 from app.lti.platforms import to_registration
 from app.lti.refusals import WritersOnlyError
 from app.markdown import plain_text
-from app.settings import is_loopback
 from app.text import clean_line
 
 CLAIM = "https://purl.imsglobal.org/spec/lti-dl/claim/"
@@ -170,7 +169,7 @@ def read_request(launch: Launch, identity: Identity, *, production: bool) -> Lin
     if not identity.may(Right.WRITE_EXPERIENCES):
         raise WritersOnlyError(log=f"deep linking by a {identity.role}")
     return_url: str = settings["deep_link_return_url"]
-    if not _is_safe(return_url, production=production):
+    if not is_protected(return_url, production=production):
         raise UnsafeReturnError(log=f"deep_link_return_url {return_url!r:.300}")
     targets = settings.get("accept_presentation_document_targets")
     line_items = settings.get("accept_lineitem")
@@ -197,16 +196,6 @@ def _line_item(experience: Experience, points: float) -> LineItem:
         .set_resource_id(resource_id_of(experience.id))
         .set_tag(LINE_ITEM_TAG)
     )
-
-
-def _is_safe(address: str, *, production: bool) -> bool:
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return False
-    if parts.scheme == "http":
-        return not production and is_loopback(parts.hostname or "")
-    return parts.scheme == "https" and bool(parts.hostname)
 
 
 def _is_true(value: object) -> bool:

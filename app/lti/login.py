@@ -18,6 +18,7 @@ from sqlalchemy import delete, update
 from sqlmodel import Session, col
 
 from app.database import utc_now
+from app.lti.addresses import same_origin
 from app.lti.models import MAX_URL, Login, Platform
 from app.lti.platforms import OnePlatform, find_deployment, find_platform
 from app.lti.refusals import (
@@ -26,7 +27,7 @@ from app.lti.refusals import (
     IncompleteLoginError,
     StateRefusedError,
 )
-from app.lti.tool import LAUNCH_PATH, is_ours
+from app.lti.tool import LAUNCH_PATH
 
 LOGIN_LIFETIME = timedelta(minutes=10)
 COOKIE_PATH = "/lti"
@@ -140,7 +141,7 @@ def _check_parameters(request: Mapping[str, str], app_url: str) -> None:
     if not request.get("iss"):
         raise IncompleteLoginError(log="iss missing")
     target = request.get("target_link_uri")
-    if target and (len(target) > MAX_URL or not is_ours(target, app_url)):
+    if target and (len(target) > MAX_URL or not same_origin(target, app_url)):
         raise IncompleteLoginError(log=f"target_link_uri {target!r:.300}")
 
 

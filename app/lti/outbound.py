@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Generic, TypeVar, cast
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -24,8 +23,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError
 
+from app.lti.addresses import is_protected, without_query
 from app.lti.models import Platform, RegistrationSource
-from app.settings import is_loopback
 from app.text import clean_line
 
 USER_AGENT = "AI-Experiences (LTI 1.3 tool)"
@@ -119,8 +118,7 @@ class OutboundSession(requests.Session):
         """Follow none: an answer of 3xx is given back as it is."""
 
     def _refuse_unless_safe(self, request: requests.PreparedRequest) -> None:
-        parts = urlsplit(request.url or "")
-        if parts.scheme != "https" and (self._production or not is_loopback(parts.hostname or "")):
+        if not is_protected(request.url or "", production=self._production):
             raise ForbiddenAddressError("not an https address", request=request)
 
     def _read(self, response: requests.Response) -> requests.Response:
@@ -158,11 +156,6 @@ class Outbound:
     def to(self, platform: Platform) -> OutboundSession:
         """Return the session with which to ask the platform."""
         return self._wary if platform.source is RegistrationSource.REGISTRATION else self._trusting
-
-
-def without_query(url: str) -> str:
-    """Return an address as it may stand in the log: its query may hold a token."""
-    return url.partition("?")[0]
 
 
 def _line(url: str, error: Exception) -> str:

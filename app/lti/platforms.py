@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pylti1p3.registration import Registration
 from pylti1p3.tool_config import ToolConfAbstract
 from sqlalchemy import update
@@ -12,7 +12,8 @@ from sqlmodel import Session, col, select
 
 from app.courses.models import Course
 from app.database import upsert
-from app.lti.models import Deployment, Platform, RegistrationSource, RegistrationState
+from app.lti.addresses import web_address
+from app.lti.models import MAX_URL, Deployment, Platform, RegistrationSource, RegistrationState
 from app.lti.refusals import AmbiguousPlatformError, UnknownPlatformError
 
 
@@ -20,13 +21,13 @@ class PlatformConfigError(Exception):
     """The platforms as written cannot be used; the message says what to change."""
 
 
-def web_address(value: str) -> str:
-    """Return the value. Raises `ValueError` unless it is an http or https address."""
-    HttpUrl(value)
+def _checked(value: str) -> str:
+    if web_address(value) is None:
+        raise ValueError(f"must be an http or https address of at most {MAX_URL} characters")
     return value
 
 
-_Address = Annotated[str, AfterValidator(web_address)]
+WebAddress = Annotated[str, AfterValidator(_checked)]
 
 
 class PlatformEntry(BaseModel):
@@ -35,9 +36,9 @@ class PlatformEntry(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     client_id: str = Field(max_length=255)
-    auth_login_url: _Address
-    auth_token_url: _Address
-    key_set_url: _Address
+    auth_login_url: WebAddress
+    auth_token_url: WebAddress
+    key_set_url: WebAddress
     auth_audience: str | None = None
     private_key_file: str | None = None
     deployment_ids: list[str] = Field(default_factory=list)

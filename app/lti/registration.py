@@ -17,17 +17,16 @@ from sqlmodel import Session, col, select
 from app.database import Database, utc_now
 from app.errors import AppError
 from app.lti import canvas, tool
+from app.lti.addresses import host_of, without_query
 from app.lti.claims import MessageType
-from app.lti.models import Invitation, Platform, RegistrationSource
-from app.lti.outbound import OutboundError, OutboundSession, without_query
-from app.lti.platforms import PlatformEntry, save_platform, web_address
+from app.lti.models import MAX_ID, MAX_URL, Invitation, Platform, RegistrationSource
+from app.lti.outbound import OutboundError, OutboundSession
+from app.lti.platforms import PlatformEntry, WebAddress, save_platform
 from app.text import clean_line
 
 PATH = "/lti/register"
 PLATFORM_CONFIGURATION = "https://purl.imsglobal.org/spec/lti-platform-configuration"
 TOOL_CONFIGURATION = "https://purl.imsglobal.org/spec/lti-tool-configuration"
-MAX_URL = 2000
-MAX_ID = 255
 MAX_PRODUCT = 64
 
 
@@ -122,7 +121,7 @@ class Initiation:
     @property
     def host(self) -> str:
         """The platform's host, with its port where that is not the usual one."""
-        return _host(self.configuration_url)
+        return host_of(self.configuration_url)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -146,7 +145,6 @@ def _printable(value: str) -> str:
 
 
 _Id = Annotated[str, Field(min_length=1, max_length=MAX_ID), AfterValidator(_printable)]
-_Address = Annotated[str, Field(max_length=MAX_URL), AfterValidator(_printable), AfterValidator(web_address)]
 
 
 class _Supported(BaseModel):
@@ -163,10 +161,10 @@ class OpenIdConfiguration(BaseModel):
     """What a platform says of itself: LTI Dynamic Registration 1.0's OpenID configuration, as far as it is used."""
 
     issuer: _Id
-    authorization_endpoint: _Address
-    token_endpoint: _Address
-    jwks_uri: _Address
-    registration_endpoint: _Address
+    authorization_endpoint: WebAddress
+    token_endpoint: WebAddress
+    jwks_uri: WebAddress
+    registration_endpoint: WebAddress
     authorization_server: _Id | None = None
     scopes_supported: list[str] | None = None
     platform: _PlatformConfiguration = Field(validation_alias=PLATFORM_CONFIGURATION)
@@ -246,7 +244,7 @@ def read_configuration(http: OutboundSession, initiation: Initiation) -> OpenIdC
         raise ConfigurationUnavailableError(log=str(error)) from error
     except ValidationError as error:
         raise ConfigurationRefusedError(log=_problems(error)) from error
-    issuer = _host(configuration.issuer)
+    issuer = host_of(configuration.issuer)
     if initiation.host not in {issuer, canvas.SSO_HOSTS.get(issuer)}:
         raise ForeignConfigurationError(log=f"issuer {configuration.issuer!r} on {initiation.host!r:.300}")
     try:
@@ -381,18 +379,6 @@ def _open(token: str) -> tuple[Any, ...]:
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _host(url: str) -> str:
-    """Return the host of an address, with its port where that is not the usual one; empty for no address."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return ""
-    usual = {"https": 443, "http": 80}.get(parts.scheme)
-    host = parts.hostname or ""
-    return host if port in {None, usual} else f"{host}:{port}"
 
 
 def _problems(error: ValidationError) -> str:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self, cast
-from urllib.parse import urlsplit
 
 from sqlalchemy import CursorResult, update
 from sqlmodel import Session, col, select
@@ -24,6 +23,7 @@ from sqlmodel import Session, col, select
 from app.courses.class_list import ListedPerson, record_class_list
 from app.courses.models import Course
 from app.database import Database, utc_now
+from app.lti.addresses import with_query
 from app.lti.claims import full_name, picture, subject
 from app.lti.models import CourseServices, Platform, RegistrationState
 from app.lti.refusals import NoPersonError
@@ -177,9 +177,9 @@ class Rosters:
 
     def _read_into(self, people: list[ListedPerson], reading: _Reading) -> ServiceError | None:
         """Read page by page; return what went wrong before the end."""
-        pages = self._services.pages(
-            reading.platform, [ROSTER_SCOPE], _first_page(reading.url), accept=MEMBERS_TYPE
-        )
+        # Some platforms send everybody at once unless asked for pages (NRPS 2.0, section 2.4.1).
+        first = with_query(reading.url, limit=PAGE_SIZE)
+        pages = self._services.pages(reading.platform, [ROSTER_SCOPE], first, accept=MEMBERS_TYPE)
         try:
             for page in pages:
                 people += _read_page(page)
@@ -276,11 +276,6 @@ def _failure(reading: _Reading, problem: ServiceError) -> dict[str, object]:
     if isinstance(problem, ServiceBusyError):
         pause = max(pause, timedelta(seconds=problem.retry_after))
     return {"roster_due_at": utc_now() + pause, "roster_error": str(problem)}
-
-
-def _first_page(url: str) -> str:
-    """Ask for pages of a sane size: some platforms send everybody at once (NRPS 2.0, section 2.4.1)."""
-    return f"{url}{'&' if urlsplit(url).query else '?'}limit={PAGE_SIZE}"
 
 
 def _read_page(body: object) -> list[ListedPerson]:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from math import inf
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from sqlalchemy import exists, update
 from sqlalchemy.orm import aliased
@@ -20,6 +20,7 @@ from app.courses.models import Course, User
 from app.database import Database, utc_now
 from app.experiences.models import MAX_TITLE, Experience
 from app.lti import canvas
+from app.lti.addresses import web_address, with_query
 from app.lti.grades import (
     COLUMN_GONE,
     DEFAULT_MAXIMUM,
@@ -33,7 +34,6 @@ from app.lti.grades import (
 )
 from app.lti.models import (
     MAX_ID,
-    MAX_URL,
     CourseServices,
     LineItem,
     Platform,
@@ -207,7 +207,7 @@ class Scores:
         """Look for the experience's column among all that the platform has for the tool in the course."""
         wanted = resource_id_of(due.experience.id)
         pages = self._services.pages(
-            due.platform, [LINE_ITEM_SCOPE], _with_query(url, resource_id=wanted), accept=LINE_ITEMS_TYPE
+            due.platform, [LINE_ITEM_SCOPE], with_query(url, resource_id=wanted), accept=LINE_ITEMS_TYPE
         )
         items = (_object(item) for page in pages if isinstance(page, list) for item in page)
         found = next((item for item in items if item.get("resourceId") == wanted), None)
@@ -237,8 +237,8 @@ class Scores:
 
     def _record(self, due: _Due, item: Mapping[str, Any]) -> LineItem:
         """Write down a column as the platform describes it (AGS 2.0, section 3.1)."""
-        url, link_id = item.get("id"), item.get("resourceLinkId")
-        if not isinstance(url, str) or not url.startswith(("https://", "http://")) or len(url) > MAX_URL:
+        url, link_id = web_address(item.get("id")), item.get("resourceLinkId")
+        if url is None:
             raise ServiceUnavailableError(UNREADABLE)
         with self._database.transaction() as session:
             return record_line_item(
@@ -246,7 +246,9 @@ class Scores:
                 due.experience.course_id,
                 due.experience.id,
                 url,
-                link_id if isinstance(link_id, str) and len(link_id) <= MAX_ID else None,
+                link_id
+                if isinstance(link_id, str) and len(link_id) <= MAX_ID and link_id.isprintable()
+                else None,
                 label=clean_line(item.get("label"), MAX_TITLE),
                 score_maximum=_positive(item.get("scoreMaximum")),
             )
@@ -393,10 +395,3 @@ def _below(url: str, name: str) -> str:
     """Return the address of a line item's own service; its query, if it has one, stays at the end."""
     parts = urlsplit(url)
     return parts._replace(path=f"{parts.path.rstrip('/')}/{name}").geturl()
-
-
-def _with_query(url: str, **added: str) -> str:
-    """Return an address with parameters added to its own."""
-    parts = urlsplit(url)
-    query = [*parse_qsl(parts.query, keep_blank_values=True), *added.items()]
-    return parts._replace(query=urlencode(query)).geturl()

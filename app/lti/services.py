@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import orjson
 import requests
@@ -26,6 +26,7 @@ from pylti1p3.service_connector import ServiceConnector
 from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
+from app.lti.addresses import same_origin
 from app.lti.keys import KeyRing, PrivateKeyError, SigningKey
 from app.lti.models import Platform
 from app.lti.outbound import ForbiddenAddressError, Outbound, OutboundSession, TooLargeError
@@ -40,7 +41,6 @@ BUSY_SECONDS = 60  # where a platform does not say for how long
 MAX_BUSY_SECONDS = 3600
 MAX_PAGES = 1000
 MAX_REASON = 200
-DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def N_(text: str) -> str:  # noqa: N802 - the name by which catalogs are extracted
@@ -159,7 +159,7 @@ class PlatformServices:
         read: set[str] = set()
         following: str | None = url
         while following:
-            if not _same_origin(following, url):
+            if not same_origin(following, url):
                 raise ServiceRefusedError(N_("The list goes on at another address, which is not followed."))
             if following in read or len(read) == MAX_PAGES:
                 raise ServiceRefusedError(N_("The list has no end."))
@@ -306,15 +306,3 @@ def _next_url(response: requests.Response, url: str) -> str | None:
         return urljoin(url, following) if following else None
     except ValueError as error:
         raise ServiceRefusedError(N_("The list goes on at an address that is none.")) from error
-
-
-def _same_origin(url: str, other: str) -> bool:
-    try:
-        return _origin(url) == _origin(other)
-    except ValueError:
-        return False
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)

@@ -52,15 +52,6 @@ def parse_target(target_link_uri: str) -> Target:
     return Target(_number(query.get("experience")), _number(query.get("conversation")))
 
 
-def is_ours(address: str, app_url: str) -> bool:
-    """Tell whether an address is on the tool's own origin."""
-    try:
-        parts, ours = urlsplit(address), urlsplit(app_url)
-    except ValueError:
-        return False
-    return (parts.scheme, parts.netloc) == (ours.scheme, ours.netloc)
-
-
 def _number(values: list[str] | None) -> int | None:
     text = values[0] if values else ""
     return int(text) if _ID.fullmatch(text) else None

@@ -1,7 +1,6 @@
 """The addresses that a platform calls: login, launch, keys, and the configuration that it reads."""
 
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from flask import (
     Blueprint,
@@ -21,6 +20,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app.database import database
 from app.lti import tool
+from app.lti.addresses import origin_of
 from app.lti.canvas import developer_key
 from app.lti.claims import MessageType
 from app.lti.key_sets import KeySets
@@ -66,7 +66,7 @@ def login() -> BaseResponse:
                 "lti/login.html",
                 started=started,
                 key=cookie_name(started.state),
-                platform_origin=_origin(started.authorization_url),
+                platform_origin=origin_of(started.authorization_url),
                 again=_without_storage(request.values.to_dict()),
             )
         )
@@ -161,7 +161,7 @@ def _find_secret(state: str, id_token: str) -> tuple[str, int]:
         id_token=id_token,
         key=cookie_name(state),
         storage_target=login.request[STORAGE_TARGET],
-        platform_origin=_origin(platform.auth_login_url),
+        platform_origin=origin_of(platform.auth_login_url),
         again=again,
     )
     return page, 401
@@ -176,11 +176,6 @@ def _only(form: MultiDict[str, str], name: str) -> str:
     if len(values) != 1:
         raise UnreadableTokenError(_SEVERAL if values else _MISSING, log=f"{name} came {len(values)} times")
     return values[0]
-
-
-def _origin(address: str) -> str:
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _settings() -> Settings:

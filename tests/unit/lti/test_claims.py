@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.courses.models import MAX_NAME, Role
+from app.lti.addresses import same_origin
 from app.lti.claims import CLAIM, LaunchClaims, MessageType, parse_claims
 from app.lti.models import MAX_ID, MAX_URL
 from app.lti.refusals import LaunchRefusedError
 from app.lti.roles import course_role
-from app.lti.tool import Target, conversation_link, experience_link, is_ours, parse_target
+from app.lti.tool import Target, conversation_link, experience_link, parse_target
 from tests.support.odd_claims import GOOD, TOOL_URL, json_values, messages, repeatable, texts
 
 KNOWN_ROLES = (
@@ -90,7 +91,7 @@ def test_unknown_roles_and_the_order_change_nothing(held: list[str], unknown: li
 @given(texts)
 def test_any_address_opens_something(address: str) -> None:
     for link in (address, f"{TOOL_URL}/lti/launch?{address}", f"{TOOL_URL}/lti/launch?experience={address}"):
-        target = parse_target(link) if is_ours(link, TOOL_URL) else Target()
+        target = parse_target(link) if same_origin(link, TOOL_URL) else Target()
         for found in (target.experience_id, target.conversation_id):
             assert found is None or 0 < found < 2**31
 
@@ -104,7 +105,7 @@ def test_a_link_opens_what_it_was_made_for(number: int) -> None:
 
 @repeatable(max_examples=100)
 @given(texts)
-def test_no_other_origin_is_ours(rest: str) -> None:
+def test_no_other_origin_same_origin(rest: str) -> None:
     for other in (
         "https://localhost:8000",
         "http://localhost",
@@ -112,6 +113,6 @@ def test_no_other_origin_is_ours(rest: str) -> None:
         "http://elsewhere.example",
         "",
     ):
-        assert not is_ours(f"{other}/{rest}", TOOL_URL)
+        assert not same_origin(f"{other}/{rest}", TOOL_URL)
     for beginning in (".elsewhere.example", "@elsewhere.example", "0", "\\@elsewhere.example"):
-        assert not is_ours(f"{TOOL_URL}{beginning}/{rest}", TOOL_URL)
+        assert not same_origin(f"{TOOL_URL}{beginning}/{rest}", TOOL_URL)

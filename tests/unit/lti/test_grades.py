@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.lti import canvas
-from app.lti.scores import _below, _positive, _with_query
+from app.lti.scores import _below, _positive
 
 LINE_ITEM = "https://moodle.example/services.php/5/lineitems/7/lineitem?type_id=2"
 
@@ -15,11 +15,6 @@ def test_a_line_items_query_stays_at_the_end_of_its_scores_address() -> None:
         "https://moodle.example/services.php/5/lineitems/7/lineitem/scores?type_id=2"
     )
     assert _below("https://canvas.example/line_items/7/", "scores").endswith("/line_items/7/scores")
-
-
-def test_a_filter_is_added_to_what_the_address_has() -> None:
-    asked = _with_query("https://moodle.example/lineitems?type_id=2", resource_id="experience-1 & more")
-    assert asked == "https://moodle.example/lineitems?type_id=2&resource_id=experience-1+%26+more"
 
 
 @pytest.mark.parametrize("maximum", [0, -1, True, "20", None, float("inf"), float("nan"), [20]])
