@@ -40,6 +40,7 @@ from app.sandbox.demo import DemoError, plan_demo, prepare_demo, run_demo, stdou
 from app.sandbox.errors import SandboxRefusedError
 from app.sandbox.seed import seed_course
 from app.settings import Settings, SettingsError, is_loopback, load_settings
+from app.web import current_settings
 
 WORKERS = 2
 # A deploy lets readers read on for so long; a reply that is not whole by then can be tried again.
@@ -70,7 +71,7 @@ def main() -> None:
 
 def prepare() -> None:
     """Bring the running application's tables, platforms and keys up to date."""
-    settings: Settings = current_app.config["SETTINGS"]
+    settings = current_settings()
     database().upgrade()
     try:
         if not settings.tool_config.exists():
@@ -93,7 +94,7 @@ def _key_ring() -> KeyRing:
 @click.option("--workers", default=WORKERS, show_default=True, help="Worker processes.")
 def serve(host: str, port: int, workers: int) -> None:
     """Migrate, then serve the tool."""
-    if not current_app.config["SETTINGS"].production and not is_loopback(host):
+    if not current_settings().production and not is_loopback(host):
         raise click.ClickException(
             f"Over plain http the tool serves this machine alone, not {host}. Set APP_URL to its https address."
         )
@@ -280,7 +281,7 @@ def demo(port: int, sandbox_port: int, browser: bool) -> None:
 @click.option("--students", type=click.IntRange(1), default=30, show_default=True, help="Made-up students.")
 def seed(issuer: str, client_id: str | None, course: str, students: int) -> None:
     """Fill a course with sample experiences and made-up students, to try the tool at size."""
-    if current_app.config["SETTINGS"].production:
+    if current_settings().production:
         raise click.ClickException("Made-up students have no place in production.")
     with _refusals_as_messages(), database().transaction() as session:
         found = find_platform(session, issuer, client_id)

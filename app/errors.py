@@ -15,7 +15,11 @@ from werkzeug.wrappers import Response as BaseResponse
 from app.database import roll_back_request_session
 
 logger = logging.getLogger(__name__)
-NOT_TYPED = frozenset({"csrf_token", "client_key", "instead_of", "add_objective", "seen"})
+# Fields in which a page remembers, or somebody chooses: all others hold what was typed.
+NOT_TYPED = frozenset(
+    {"csrf_token", "client_key", "instead_of", "add_objective", "seen", "source", "replaces", "other"}
+    | {"experience", "publish", "graded"}
+)
 
 
 class AppError(Exception):

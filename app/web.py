@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 from wsgiref.headers import Headers
 
 from babel import Locale, negotiate_locale
@@ -19,7 +20,7 @@ from app.settings import Settings
 MAX_REQUEST_BYTES = 1024 * 1024
 STATIC_SECONDS = 3600
 SOURCE_LANGUAGE = "en"
-MAX_ID = 2**31 - 1
+LARGEST_ID = 2**31 - 1
 # Platforms on loopback are sandboxes, where everything runs on one machine over plain http.
 _PLATFORMS = {True: "https:", False: "http://127.0.0.1:* http://localhost:* https:"}
 _HEADERS = {
@@ -33,7 +34,7 @@ class IdConverter(IntegerConverter):
     """A row's id in an address: a number that fits the column."""
 
     def __init__(self, url_map: Map) -> None:
-        super().__init__(url_map, max=MAX_ID)
+        super().__init__(url_map, max=LARGEST_ID)
 
 
 def configure(app: Flask, settings: Settings) -> None:
@@ -75,6 +76,11 @@ def serve_static_files(app: Flask) -> None:
     app.wsgi_app = files  # type: ignore[method-assign]
 
 
+def current_settings() -> Settings:
+    """Return the running application's settings."""
+    return cast(Settings, current_app.config["SETTINGS"])
+
+
 def choose_locale() -> str:
     """Choose the language of a page: the launch's where there is a translation, otherwise English."""
     wanted: str | None = g.get("locale")
@@ -96,7 +102,7 @@ def let_post_to_platform(response: Response) -> Response:
     Which host it is cannot be said: Chromium holds form-action against redirects too, and a platform may send the
     browser on from one of its hosts to another.
     """
-    settings: Settings = current_app.config["SETTINGS"]
+    settings = current_settings()
     policy = _content_security_policy(settings, form_action=_PLATFORMS[settings.production])
     response.headers["Content-Security-Policy"] = policy
     return response

@@ -1,7 +1,7 @@
 """Pages on which a teacher chooses experiences for a course, and the way back to the platform."""
 
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 from flask import Response, current_app, make_response, render_template, request
 from flask_babel import gettext
@@ -17,8 +17,7 @@ from app.lti.deep_linking import Answers, Choice, LinkRequest, LinksNotTakenErro
 from app.lti.grades import DEFAULT_MAXIMUM
 from app.lti.sessions import current_identity, current_launch, launch_blueprint
 from app.points import read_points, show_points, want_maximum
-from app.settings import Settings
-from app.web import let_post_to_platform
+from app.web import current_settings, let_post_to_platform
 
 blueprint = launch_blueprint("deep_linking", __name__)
 
@@ -120,12 +119,8 @@ def _wish_for_links() -> LinkRequest:
 
 
 def _wish() -> LinkRequest:
-    return read_request(current_launch(), current_identity(), production=_settings().production)
+    return read_request(current_launch(), current_identity(), production=current_settings().production)
 
 
 def _answers() -> Answers:
-    return Answers(current_app.extensions["key_ring"], _settings().app_url)
-
-
-def _settings() -> Settings:
-    return cast(Settings, current_app.config["SETTINGS"])
+    return Answers(current_app.extensions["key_ring"], current_settings().app_url)

@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from hashlib import sha256
 
 from flask import Response
 from pylti1p3.contrib.flask import FlaskCookieService, FlaskOIDCLogin, FlaskRequest
@@ -28,6 +27,7 @@ from app.lti.refusals import (
     StateRefusedError,
 )
 from app.lti.tool import LAUNCH_PATH
+from app.secret import hash_of, new_secret
 
 LOGIN_LIFETIME = timedelta(minutes=10)
 COOKIE_PATH = "/lti"
@@ -64,7 +64,7 @@ def start_login(
     state, nonce, authorization_url = _authorization(platform, request, app_url)
     started = StartedLogin(
         state=state,
-        secret=secrets.token_urlsafe(32),
+        secret=new_secret(),
         authorization_url=authorization_url,
         storage_target=request.get(STORAGE_TARGET),
     )
@@ -73,7 +73,7 @@ def start_login(
             state=state,
             nonce=nonce,
             platform_id=platform.id,
-            browser_hash=_hash(started.secret),
+            browser_hash=hash_of(started.secret),
             request=request,
         )
     )
@@ -101,7 +101,7 @@ def take_login(session: Session, state: str | None, secret: str) -> Login:
         update(Login)
         .where(
             col(Login.state) == state,
-            col(Login.browser_hash) == _hash(secret),
+            col(Login.browser_hash) == hash_of(secret),
             col(Login.used_at).is_(None),
             col(Login.created_at) > utc_now() - LOGIN_LIFETIME,
         )
@@ -189,7 +189,3 @@ class _StateCatcher(FlaskCookieService):
 
     def set_cookie(self, name: str, value: str | int, exp: int | None = None) -> None:
         self.caught = str(value)
-
-
-def _hash(secret: str) -> str:
-    return sha256(secret.encode()).hexdigest()

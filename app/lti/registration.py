@@ -1,7 +1,5 @@
 """LTI Dynamic Registration 1.0: a platform whose administrator was invited registers the tool, and the tool it."""
 
-import hashlib
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from app.lti.claims import MessageType
 from app.lti.models import MAX_ID, MAX_URL, Invitation, Platform, RegistrationSource
 from app.lti.outbound import OutboundError, OutboundSession
 from app.lti.platforms import PlatformEntry, WebAddress, save_platform
+from app.secret import hash_of, new_secret
 from app.text import clean_line
 
 PATH = "/lti/register"
@@ -205,8 +204,8 @@ def read_initiation(parameters: Mapping[str, str]) -> Initiation:
 
 def invite(session: Session, days: int) -> str:
     """Make an invitation that is good for so many days; return its token, of which only a hash is kept."""
-    token = secrets.token_urlsafe(32)
-    session.add(Invitation(token_hash=_hash(token), expires_at=utc_now() + timedelta(days=days)))
+    token = new_secret()
+    session.add(Invitation(token_hash=hash_of(token), expires_at=utc_now() + timedelta(days=days)))
     return token
 
 
@@ -371,14 +370,10 @@ def _claimed(database: Database, token: str) -> Iterator[int]:
 
 def _open(token: str) -> tuple[Any, ...]:
     return (
-        col(Invitation.token_hash) == _hash(token),
+        col(Invitation.token_hash) == hash_of(token),
         col(Invitation.used_at).is_(None),
         col(Invitation.expires_at) > utc_now(),
     )
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _problems(error: ValidationError) -> str:

@@ -12,6 +12,7 @@ from app.lti.registration import (
     read_initiation,
     register_platform,
 )
+from app.web import current_settings
 
 blueprint = Blueprint("registration", __name__, url_prefix=PATH)
 
@@ -35,6 +36,6 @@ def register(invitation: str) -> str:
         cast(OutboundSession, current_app.extensions["registration_http"]),
         invitation,
         read_initiation(request.form),
-        current_app.config["SETTINGS"].app_url,
+        current_settings().app_url,
     )
     return render_template("lti/registered.html", registered=registered)

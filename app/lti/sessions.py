@@ -6,7 +6,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, cast
 
-from flask import Blueprint, Flask, Request, Response, current_app, g, session
+from flask import Blueprint, Flask, Request, Response, g, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from sqlalchemy import delete, update
 from sqlmodel import Session, col, select
@@ -18,6 +18,8 @@ from app.identity import Identity
 from app.lti.claims import LaunchClaims
 from app.lti.masking import masked
 from app.lti.models import Deployment, Launch, Platform, RegistrationState
+from app.secret import hash_of, new_secret
+from app.web import current_settings
 
 LAUNCHES_PATH = "/launches"
 TOUCH_EVERY = timedelta(minutes=1)
@@ -57,14 +59,14 @@ def open_launch(
     db: Session, enrollment: Enrollment, deployment: Deployment, claims: LaunchClaims, *, keeps_cookies: bool
 ) -> tuple[Launch, str]:
     """Begin a launch's session in the database; return it with the id that its addresses carry."""
-    key = None if keeps_cookies else secrets.token_urlsafe(32)
+    key = None if keeps_cookies else new_secret()
     launch = Launch(
         id=secrets.token_urlsafe(12),
         platform_id=deployment.platform_id,
         deployment_id=deployment.id,
         user_id=enrollment.user_id,
         course_id=enrollment.course_id,
-        key_hash=_hash(key) if key else None,
+        key_hash=hash_of(key) if key else None,
         locale=claims.locale,
         deep_linking=dict(claims.deep_linking) if claims.deep_linking else None,
         received=masked(claims.received) if enrollment.is_administrator else None,
@@ -124,7 +126,7 @@ def _require_launch() -> None:
 
 
 def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
-    idle = timedelta(minutes=current_app.config["SETTINGS"].session_idle_minutes)
+    idle = timedelta(minutes=current_settings().session_idle_minutes)
     row = db.exec(
         select(Launch, User, Course, Enrollment)
         .join(User, col(User.id) == Launch.user_id)
@@ -134,7 +136,7 @@ def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
         .join(Deployment, col(Deployment.id) == Launch.deployment_id)
         .where(
             Launch.id == launch_id,
-            col(Launch.key_hash).is_(None) if not key else Launch.key_hash == _hash(key),
+            col(Launch.key_hash).is_(None) if not key else Launch.key_hash == hash_of(key),
             Launch.last_seen_at > utc_now() - idle,
             Launch.created_at > utc_now() - LIFETIME,
             Enrollment.workflow_state == EnrollmentState.ACTIVE,
@@ -157,7 +159,3 @@ def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
 
 def _sign(app: Flask, path_id: str) -> str:
     return hmac.new(str(app.secret_key).encode(), path_id.encode(), sha256).hexdigest()
-
-
-def _hash(key: str) -> str:
-    return sha256(key.encode()).hexdigest()

@@ -13,7 +13,7 @@ from app.lti import approvals, people, setup
 from app.lti.received import FieldState, lay_out
 from app.lti.roles import RoleUse
 from app.lti.sessions import current_identity, current_launch, launch_blueprint
-from app.web import MAX_ID
+from app.web import LARGEST_ID
 
 blueprint = launch_blueprint("setup", __name__)
 
@@ -88,6 +88,6 @@ def link(kept_id: int) -> Response:
 
 def _posted_id(name: str) -> int:
     found = request.form.get(name, 0, type=int)
-    if not 0 < found <= MAX_ID:
+    if not 0 < found <= LARGEST_ID:
         raise NotFoundError(log=f"{name} {request.form.get(name)!r:.50}")
     return found

@@ -36,7 +36,7 @@ from app.lti.refusals import (
     UnreadableTokenError,
 )
 from app.lti.sessions import hand_cookie_to
-from app.settings import Settings
+from app.web import current_settings
 
 blueprint = Blueprint("lti", __name__)
 
@@ -55,8 +55,8 @@ def login() -> BaseResponse:
         started = start_login(
             db,
             request.values.to_dict(),
-            _settings().app_url,
-            auto_approve=_settings().auto_approve_deployments,
+            current_settings().app_url,
+            auto_approve=current_settings().auto_approve_deployments,
         )
     if not started.storage_target:
         response = redirect(started.authorization_url)
@@ -95,8 +95,8 @@ def launch() -> BaseResponse | tuple[str, int]:
         database(),
         cast(KeySets, current_app.extensions["key_sets"]),
         Answer(state, id_token, secret, keeps_cookies=cookie is not None),
-        _settings().app_url,
-        auto_approve=_settings().auto_approve_deployments,
+        current_settings().app_url,
+        auto_approve=current_settings().auto_approve_deployments,
     )
     if cookie is not None:
         hand_cookie_to(opened.launch)
@@ -122,7 +122,7 @@ def key_set() -> Response:
 @blueprint.get("/lti/config.json")
 def canvas_configuration() -> Response:
     """The Canvas developer key's JSON, made for this host."""
-    return jsonify(developer_key(_settings().app_url))
+    return jsonify(developer_key(current_settings().app_url))
 
 
 @blueprint.errorhandler(RequestEntityTooLarge)
@@ -176,7 +176,3 @@ def _only(form: MultiDict[str, str], name: str) -> str:
     if len(values) != 1:
         raise UnreadableTokenError(_SEVERAL if values else _MISSING, log=f"{name} came {len(values)} times")
     return values[0]
-
-
-def _settings() -> Settings:
-    return cast(Settings, current_app.config["SETTINGS"])
