@@ -6,6 +6,11 @@ import unicodedata
 _DIRECTION_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
+def N_(text: str) -> str:  # noqa: N802 - the name by which catalogs are extracted
+    """Mark a text that is translated where it is shown."""
+    return text
+
+
 def clean_line(value: object, limit: int) -> str | None:
     """Return one line of at most `limit` characters without control or direction marks; None for no text."""
     if not isinstance(value, str):

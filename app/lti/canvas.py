@@ -39,8 +39,8 @@ SSO_HOSTS = {
 PLACEMENT = "https://www.instructure.com/placement"  # the claim that says where somebody opened the tool
 EXTENSION = "https://canvas.instructure.com/lti/"
 MAX_CANVAS_ID = 64
-SUBMISSION = "https://canvas.instructure.com/lti/submission"
-SUBMISSION_TYPE = "https://canvas.instructure.com/lti/submission_type"
+SUBMISSION = EXTENSION + "submission"
+SUBMISSION_TYPE = EXTENSION + "submission_type"
 
 # What a developer key calls the scopes.
 SCOPE_LABELS = {

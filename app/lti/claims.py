@@ -17,7 +17,7 @@ from app.lti.refusals import (
     TokenRefusedError,
     UnsupportedMessageError,
 )
-from app.lti.roles import course_role
+from app.lti.roles import course_role, read_roles
 from app.lti.tool import Target, parse_target
 from app.text import clean_line
 
@@ -172,7 +172,7 @@ def _roles(body: Mapping[str, Any]) -> tuple[str, ...]:
     roles = body.get(CLAIM + "roles")
     if not isinstance(roles, list):
         raise TokenRefusedError(log="roles claim missing or not a list")
-    return tuple(role for role in roles if isinstance(role, str))
+    return read_roles(roles)
 
 
 def full_name(body: Mapping[str, Any]) -> str | None:

@@ -21,7 +21,7 @@ from app.identity import Identity, Right
 from app.lti import tool
 from app.lti.addresses import is_protected
 from app.lti.grades import LINE_ITEM_TAG, resource_id_of
-from app.lti.keys import KeyRing
+from app.lti.keys import ALGORITHM, KeyRing
 from app.lti.models import Deployment, Launch, Platform
 from app.lti.platforms import to_registration
 from app.lti.refusals import WritersOnlyError
@@ -30,7 +30,6 @@ from app.text import clean_line
 
 CLAIM = "https://purl.imsglobal.org/spec/lti-dl/claim/"
 RESOURCE_LINK = "ltiResourceLink"
-ALGORITHM = "RS256"
 ANSWER_SECONDS = 300
 MAX_SUMMARY = 300
 
@@ -58,7 +57,7 @@ class UnsafeReturnError(BadRequestError):
     )
 
 
-class Target(StrEnum):
+class DocumentTarget(StrEnum):
     """How a link may be shown (section 4.4.1), the preferred first."""
 
     IFRAME = "iframe"
@@ -76,7 +75,7 @@ class LinkRequest:
     takes_links: bool
     takes_several: bool
     takes_line_items: bool | None
-    target: Target | None
+    target: DocumentTarget | None
     settings: Mapping[str, Any]
 
 
@@ -151,9 +150,9 @@ class _Link(DeepLinkResource):
 
     def to_dict(self) -> dict[str, object]:
         more: dict[str, object] = {"text": self._text} if self._text else {}
-        if self._shown_in is Target.IFRAME:
+        if self._shown_in is DocumentTarget.IFRAME:
             more["iframe"] = {}  # as large as the platform has room for
-        elif self._shown_in is Target.WINDOW:
+        elif self._shown_in is DocumentTarget.WINDOW:
             more["window"] = {"targetName": "_blank"}
         return super().to_dict() | more
 
@@ -178,7 +177,9 @@ def read_request(launch: Launch, identity: Identity, *, production: bool) -> Lin
         takes_links=RESOURCE_LINK in settings["accept_types"],
         takes_several=_is_true(settings.get("accept_multiple")),
         takes_line_items=None if line_items is None else _is_true(line_items),
-        target=next((target for target in Target if isinstance(targets, list) and target in targets), None),
+        target=next(
+            (target for target in DocumentTarget if isinstance(targets, list) and target in targets), None
+        ),
         settings=settings,
     )
 

@@ -21,8 +21,8 @@ from app.errors import ConflictError, NotFoundError
 from app.experiences.models import Experience
 from app.identity import Identity, Right
 from app.lti.models import CourseServices, LineItem, Score, ScoreState
-from app.lti.services import N_
 from app.lti.tool import LINE_ITEM_SCOPE, SCORE_SCOPE
+from app.text import N_
 
 LINE_ITEM_TAG = "ai-experiences"
 DEFAULT_MAXIMUM = 100.0

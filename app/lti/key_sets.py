@@ -10,6 +10,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
+from app.lti.keys import ALGORITHM
 from app.lti.models import Platform
 from app.lti.outbound import Outbound, OutboundError
 
@@ -17,7 +18,6 @@ FRESH_SECONDS = 3600
 STALE_SECONDS = 24 * 3600
 REFETCH_PAUSE_SECONDS = 60
 FAILURE_PAUSE_SECONDS = 10
-ALGORITHM = "RS256"
 PUBLIC_MEMBERS = ("kty", "n", "e")  # of an RSA key (RFC 7518, section 6.3.1)
 
 

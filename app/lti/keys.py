@@ -23,6 +23,7 @@ from app.database import utc_now
 from app.files import write_private
 from app.settings import SettingsError
 
+ALGORITHM = "RS256"  # the one that every platform and tool takes (LTI Security Framework 1.1, section 6.1)
 KEY_BITS = 2048
 OTHERS_BITS = 0o077
 _PEM = re.compile(r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.+?-----END \1-----", re.DOTALL)
@@ -156,7 +157,7 @@ def _parse(pem: bytes) -> SigningKey:
         raise ValueError("no RSA key, or too short a one")
     jwk = JWK.from_pyca(key)
     kid: str = jwk.thumbprint()
-    public = json.loads(jwk.export_public()) | {"kid": kid, "alg": "RS256", "use": "sig"}
+    public = json.loads(jwk.export_public()) | {"kid": kid, "alg": ALGORITHM, "use": "sig"}
     return SigningKey(kid, _to_pem(key).decode(), public)
 
 

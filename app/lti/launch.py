@@ -19,7 +19,8 @@ from app.courses.service import record_visit
 from app.database import Database
 from app.identity import RIGHTS, Right
 from app.lti.claims import CLAIM, LaunchClaims, MessageType, parse_claims
-from app.lti.key_sets import ALGORITHM, KeySetError, KeySets, UnknownKeyError
+from app.lti.key_sets import KeySetError, KeySets, UnknownKeyError
+from app.lti.keys import ALGORITHM
 from app.lti.login import take_login
 from app.lti.models import MAX_ID, Deployment, Launch, Login, Platform, RegistrationState
 from app.lti.offered import record_offer

@@ -6,10 +6,12 @@ from math import isfinite
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
+from app.lti.claims import CLAIM
+
 MASK = "••••"
 MAX_DEPTH = 8
 MAX_PARAMETER = 20  # longer values in an address may be keys of some kind
-FOR_USER = "https://purl.imsglobal.org/spec/lti/claim/for_user"
+FOR_USER = CLAIM + "for_user"
 
 _SECRET_NAMES = frozenset({"nonce", "jti", "sid", "data", "at_hash", "c_hash"})
 _SECRET_WORDS = re.compile(

@@ -13,7 +13,7 @@ from flask_babel import lazy_gettext as _l
 
 from app.lti import canvas, tool
 from app.lti.claims import CLAIM
-from app.lti.roles import ExplainedRole, explain_roles
+from app.lti.roles import ExplainedRole, explain_roles, read_roles
 from app.text import with_marks_shown
 
 SHORT = 160
@@ -95,8 +95,7 @@ def lay_out(claims: Mapping[str, Any], *, on_canvas: bool) -> Received:
 
 def explained_roles(claims: Mapping[str, Any]) -> list[ExplainedRole]:
     """Return the roles that came, each with what it comes to."""
-    roles = claims.get(CLAIM + "roles")
-    return explain_roles([role for role in roles if isinstance(role, str)] if isinstance(roles, list) else [])
+    return explain_roles(read_roles(claims.get(CLAIM + "roles")))
 
 
 def custom_fields(claims: Mapping[str, Any], *, on_canvas: bool) -> list[CustomField]:

@@ -66,6 +66,11 @@ class ExplainedRole:
     use: RoleUse
 
 
+def read_roles(claim: object) -> tuple[str, ...]:
+    """Return the roles in what a platform sent; none where it is no list."""
+    return tuple(role for role in claim if isinstance(role, str)) if isinstance(claim, list) else ()
+
+
 def course_role(roles: tuple[str, ...]) -> CourseRole | None:
     """Map the roles claim, full or short form, to a role in the course; None where no role is known."""
     held = {_full_form(role) for role in roles}

@@ -27,15 +27,14 @@ from app.lti.addresses import with_query
 from app.lti.claims import full_name, picture, subject
 from app.lti.models import CourseServices, Platform, RegistrationState
 from app.lti.refusals import NoPersonError
-from app.lti.roles import course_role
+from app.lti.roles import course_role, read_roles
 from app.lti.services import (
-    N_,
     PlatformServices,
-    ServiceBusyError,
     ServiceError,
     ServiceUnavailableError,
 )
 from app.lti.tool import ROSTER_SCOPE
+from app.text import N_
 
 logger = logging.getLogger(__name__)
 MEMBERS_TYPE = "application/vnd.ims.lti-nrps.v2.membershipcontainer+json"
@@ -272,9 +271,7 @@ def _success(reading: _Reading) -> dict[str, object]:
 
 
 def _failure(reading: _Reading, problem: ServiceError) -> dict[str, object]:
-    pause = _pause_after(reading.attempts)
-    if isinstance(problem, ServiceBusyError):
-        pause = max(pause, timedelta(seconds=problem.retry_after))
+    pause = max(_pause_after(reading.attempts), problem.retry_after)
     return {"roster_due_at": utc_now() + pause, "roster_error": str(problem)}
 
 
@@ -294,10 +291,7 @@ def _person(member: Mapping[str, Any]) -> ListedPerson | None:
         sub = subject(member.get("user_id"))
     except NoPersonError:
         return None
-    roles = member.get("roles")
-    held = course_role(
-        tuple(role for role in roles if isinstance(role, str)) if isinstance(roles, list) else ()
-    )
+    held = course_role(read_roles(member.get("roles")))
     return ListedPerson(
         sub=sub,
         role=held.role if held else None,

@@ -42,15 +42,13 @@ from app.lti.models import (
     ScoreState,
 )
 from app.lti.services import (
-    N_,
     PlatformServices,
-    ServiceBusyError,
     ServiceError,
     ServiceRefusedError,
     ServiceUnavailableError,
 )
 from app.lti.tool import LINE_ITEM_SCOPE, SCORE_SCOPE, conversation_link, experience_link
-from app.text import clean_line
+from app.text import N_, clean_line
 
 LINE_ITEM_TYPE = "application/vnd.ims.lis.v2.lineitem+json"
 LINE_ITEMS_TYPE = "application/vnd.ims.lis.v2.lineitemcontainer+json"
@@ -275,7 +273,7 @@ class Scores:
     def _postpone(self, due: _Due, error: ServiceError) -> None:
         """Try again later: each time a little later, and never before the platform wants to be asked."""
         attempts, now = due.score.attempts, utc_now()
-        rest = timedelta(seconds=error.retry_after) if isinstance(error, ServiceBusyError) else FIRST_DELAY
+        rest = error.retry_after or FIRST_DELAY
         self._rest_until[due.platform.id] = now + rest
         if attempts >= MAX_ATTEMPTS:
             self._settle(due, state=ScoreState.FAILED, error=NO_ANSWER)

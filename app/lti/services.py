@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urljoin
@@ -31,21 +32,16 @@ from app.lti.keys import KeyRing, PrivateKeyError, SigningKey
 from app.lti.models import Platform
 from app.lti.outbound import ForbiddenAddressError, Outbound, OutboundSession, TooLargeError
 from app.lti.platforms import to_registration
-from app.text import clean_line
+from app.text import N_, clean_line
 
 logger = logging.getLogger(__name__)
 TOTAL_SECONDS = 15.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 EXPIRY_MARGIN_SECONDS = 60
-BUSY_SECONDS = 60  # where a platform does not say for how long
-MAX_BUSY_SECONDS = 3600
+BUSY = timedelta(minutes=1)  # where a platform does not say for how long
+MAX_BUSY = timedelta(hours=1)
 MAX_PAGES = 1000
 MAX_REASON = 200
-
-
-def N_(text: str) -> str:  # noqa: N802 - the name by which catalogs are extracted
-    """Mark a text that is translated where it is shown."""
-    return text
 
 
 SCOPE_REFUSED = N_("The platform's administrators do not let the tool use this service.")
@@ -55,14 +51,16 @@ class ServiceError(Exception):
     """A service that did not do what it was asked for. Its text is one line without secrets.
 
     Texts of this tool are message ids: pass them through `gettext` in Python, not in a template, which would read a
-    platform's percent signs as format.
+    platform's percent signs as format. ``retry_after`` is for how long the platform wants to be left alone.
     """
+
+    retry_after = timedelta()
 
 
 class ServiceBusyError(ServiceError):
-    """The platform asks to be left alone for ``retry_after`` seconds (429, or 503 that says for how long)."""
+    """The platform asks to be left alone for a while (429, or 503 that says for how long)."""
 
-    def __init__(self, reason: str, retry_after: float) -> None:
+    def __init__(self, reason: str, retry_after: timedelta) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
 
@@ -272,13 +270,13 @@ def _unreachable(error: requests.RequestException) -> ServiceError:
     return ServiceUnavailableError(N_("The platform could not be reached."))
 
 
-def _retry_after(response: requests.Response) -> float:
-    """Return for how many seconds the platform wants to be left alone (RFC 9110, section 10.2.3)."""
+def _retry_after(response: requests.Response) -> timedelta:
+    """Return for how long the platform wants to be left alone (RFC 9110, section 10.2.3)."""
     try:
         seconds = Retry().parse_retry_after(response.headers["Retry-After"])
     except (KeyError, InvalidHeader):
-        return BUSY_SECONDS
-    return min(max(seconds, 1), MAX_BUSY_SECONDS)
+        return BUSY
+    return timedelta(seconds=min(max(seconds, 1), MAX_BUSY.total_seconds()))
 
 
 def _words(body: object) -> str | None:
