@@ -7,6 +7,7 @@ One thread a process, until a job runner takes it over. What is due stands in th
     owed.add(rosters.work)
 """
 
+import atexit
 import logging
 import random
 import threading
@@ -36,9 +37,13 @@ class Owed:
         self._thread: threading.Thread | None = None
 
     def init_app(self, app: Flask) -> None:
-        """Start with the first request: a process that serves none, or forks before it does, needs no thread."""
+        """Start with the first request: a process that serves none, or forks before it does, needs no thread.
+
+        A process that is asked to end finishes what it has begun; otherwise it would be due again with its lease's end.
+        """
         app.extensions["owed"] = self
         app.before_request(self.start)
+        atexit.register(self.stop)
 
     def add(self, *works: Work) -> None:
         """Take on kinds of work."""
