@@ -847,7 +847,9 @@ def test_the_page_says_what_is_missing_instead_of_the_form(
     with database.transaction() as session:
         session.execute(update(CourseServices).values(**offer))
     page = teacher.page(f"/conversations/{conversation_id}/transcript")
-    assert said in page.select_one("[data-testid=grade-missing]").text
+    missing = page.select_one("[data-testid=grade-missing]")
+    assert said in missing.text
+    assert missing.a["href"].endswith("/setup")
     assert page.select_one("[data-testid=send-grade]") is None
     assert teacher.post(f"/conversations/{conversation_id}/grade", GRADE).status_code == 409
     assert states(database) == []
