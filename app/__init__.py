@@ -25,18 +25,18 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.database import Database
     from app.experiences.views import blueprint as experiences
     from app.llm.selection import build_adapter
-    from app.lti.deep_linking_views import blueprint as deep_linking
+    from app.lti.deep_linking.views import blueprint as deep_linking
     from app.lti.key_sets import KeySets
     from app.lti.keys import KeyRing
     from app.lti.opening import blueprint as opening
     from app.lti.outbound import Outbound, OutboundSession
-    from app.lti.owed import Owed
-    from app.lti.registration_views import blueprint as registration
-    from app.lti.roster import Rosters
-    from app.lti.scores import Scores
-    from app.lti.services import PlatformServices
+    from app.lti.registration.views import blueprint as registration
+    from app.lti.services.client import PlatformServices
+    from app.lti.services.owed import Owed
+    from app.lti.services.roster import Rosters
+    from app.lti.services.scores import Scores
     from app.lti.sessions import LaunchSessions
-    from app.lti.setup_views import blueprint as setup
+    from app.lti.setup.views import blueprint as setup
     from app.lti.views import blueprint as lti
     from app.paths import PACKAGE, templates_dir
     from app.review.views import blueprint as review

@@ -18,7 +18,10 @@ from app.llm.embedded.fetch import fetch_model
 from app.llm.embedded.server import run as run_embedded_model
 from app.lti.keys import KeyRing, PrivateKeyError
 from app.lti.models import RegistrationSource
-from app.lti.platforms import (
+from app.lti.refusals import LaunchRefusedError
+from app.lti.registration.dynamic import PATH as REGISTRATION_PATH
+from app.lti.registration.dynamic import invite
+from app.lti.registration.platforms import (
     PlatformConfigError,
     PlatformEntry,
     approve_deployment,
@@ -32,9 +35,6 @@ from app.lti.platforms import (
     save_platform,
     sync_tool_config,
 )
-from app.lti.refusals import LaunchRefusedError
-from app.lti.registration import PATH as REGISTRATION_PATH
-from app.lti.registration import invite
 from app.paths import shipped_tool_config
 from app.sandbox.demo import DemoError, plan_demo, prepare_demo, run_demo, stdout_is_a_person
 from app.sandbox.errors import SandboxRefusedError

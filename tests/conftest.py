@@ -15,7 +15,7 @@ from app import create_app
 from app.database import Database
 from app.lti.keys import KeyRing
 from app.lti.models import RegistrationSource
-from app.lti.platforms import PlatformEntry, save_platform
+from app.lti.registration.platforms import PlatformEntry, save_platform
 from app.sandbox import Sandbox, SandboxConfig, make_sandbox_server, registration
 from app.settings import Settings
 from tests.support.fake_model import FakeModel

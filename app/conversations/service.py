@@ -21,7 +21,7 @@ from app.experiences.models import Experience, WorkflowState
 from app.experiences.service import get_experience
 from app.identity import Identity
 from app.llm.interface import Speaker
-from app.lti.grades import Work, hand_in
+from app.lti.services.grades import Work, hand_in
 from app.text import clean_text
 
 MAX_MESSAGE = 4_000

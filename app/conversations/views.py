@@ -24,7 +24,7 @@ from app.errors import wants_json
 from app.experiences.service import get_experience
 from app.identity import Right
 from app.llm.interface import ModelAdapter, ModelErrorCode
-from app.lti.owed import Owed
+from app.lti.services.owed import Owed
 from app.lti.sessions import current_identity, launch_blueprint
 from app.markdown import render_markdown
 from app.text import clean_line

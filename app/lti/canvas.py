@@ -53,13 +53,13 @@ SCOPE_LABELS = {
     tool.RESULT_SCOPE: _l("Can view submission data for assignments associated with the tool."),
     tool.ROSTER_SCOPE: _l("Can retrieve user data associated with the context the tool is installed in."),
 }
-FEATURES = frozenset({"ids"})  # of `app.lti.setup` that only Canvas has
+FEATURES = frozenset({"ids"})  # of `app.lti.setup.checklist` that only Canvas has
 FEATURE_NAMES = {
     "review": _l("Transcripts in SpeedGrader"),
     "ids": _l("Links to Canvas (ids)"),
 }
 ID_FIELDS = ("canvas_course_id", "canvas_user_id")
-# What its administrators change for each `app.lti.setup.Lack`, where Canvas has words of its own for it.
+# What its administrators change for each `app.lti.setup.checklist.Lack`, where Canvas has words of its own for it.
 CHANGES = {
     "names": _l("In the developer key, under “Additional Settings”, set the privacy level to “Public”."),
     "roster": _l("In the developer key, turn on “%(scope)s”", scope=SCOPE_LABELS[tool.ROSTER_SCOPE]),

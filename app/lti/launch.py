@@ -24,7 +24,6 @@ from app.lti.keys import ALGORITHM
 from app.lti.login import take_login
 from app.lti.models import MAX_ID, Deployment, Launch, Login, Platform, RegistrationState
 from app.lti.offered import record_offer
-from app.lti.platforms import note_deployment, to_registration
 from app.lti.refusals import (
     DeploymentNotApprovedError,
     PlatformKeysError,
@@ -33,6 +32,7 @@ from app.lti.refusals import (
     UnreadableTokenError,
     WritersOnlyError,
 )
+from app.lti.registration.platforms import note_deployment, to_registration
 from app.lti.sessions import open_launch
 
 LEEWAY_SECONDS = 60

@@ -19,13 +19,13 @@ from sqlmodel import Session, col
 from app.database import utc_now
 from app.lti.addresses import same_origin
 from app.lti.models import MAX_URL, Login, Platform
-from app.lti.platforms import OnePlatform, find_deployment, find_platform
 from app.lti.refusals import (
     AnotherBrowserError,
     DeploymentNotApprovedError,
     IncompleteLoginError,
     StateRefusedError,
 )
+from app.lti.registration.platforms import OnePlatform, find_deployment, find_platform
 from app.lti.tool import LAUNCH_PATH
 from app.secret import hash_of, new_secret
 

@@ -5,8 +5,8 @@ from sqlmodel import Session
 from app.database import upsert
 from app.experiences.course_copy import find_linked
 from app.lti.claims import LaunchClaims
-from app.lti.grades import record_line_item
 from app.lti.models import CourseServices, Platform
+from app.lti.services.grades import record_line_item
 
 
 def record_offer(session: Session, platform: Platform, course_id: int, claims: LaunchClaims) -> None:

@@ -28,13 +28,13 @@ from app.lti.keys import KeyRing
 from app.lti.launch import Answer, Opened, receive_launch
 from app.lti.login import STORAGE_TARGET, cookie_name, pending_login, set_login_cookie, start_login
 from app.lti.models import Platform
-from app.lti.platforms import private_key_files
 from app.lti.refusals import (
     AnotherBrowserError,
     OpenedByHandError,
     PlatformDeclinedError,
     UnreadableTokenError,
 )
+from app.lti.registration.platforms import private_key_files
 from app.lti.sessions import hand_cookie_to
 from app.web import current_settings
 

@@ -5,7 +5,7 @@ from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
 from wtforms import Field, HiddenField, StringField, TextAreaField, ValidationError
 
-from app.lti.grades import Grade, Standing
+from app.lti.services.grades import Grade, Standing
 from app.points import read_points, show_points, want_maximum
 from app.text import clean_text
 

@@ -18,7 +18,7 @@ from app.errors import NotFoundError
 from app.experiences.models import Experience, WorkflowState
 from app.identity import Identity, Right
 from app.llm.interface import Speaker
-from app.lti.grades import Work
+from app.lti.services.grades import Work
 
 
 @dataclass(frozen=True, slots=True)

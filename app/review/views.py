@@ -10,9 +10,9 @@ from werkzeug.wrappers import Response
 from app.database import release_request_session, request_session
 from app.experiences.service import get_experience
 from app.identity import Identity, Right
-from app.lti import grades
-from app.lti.owed import Owed
-from app.lti.roster import Rosters
+from app.lti.services import grades
+from app.lti.services.owed import Owed
+from app.lti.services.roster import Rosters
 from app.lti.sessions import current_identity, launch_blueprint
 from app.review import service
 from app.review.forms import GradeForm, grade_form

@@ -21,7 +21,7 @@ from app.database import Database
 from app.llm.embedded.state import Stage, StateReader
 from app.lti.canvas import CUSTOM_FIELDS
 from app.lti.models import RegistrationSource
-from app.lti.platforms import PlatformEntry, save_platform
+from app.lti.registration.platforms import PlatformEntry, save_platform
 from app.sandbox.config import SandboxConfig, refuse_unless_local
 from app.sandbox.factory import run
 from app.sandbox.seed import seed_sandbox

@@ -15,7 +15,7 @@ from app.courses.service import Visit, record_visit
 from app.database import utc_now
 from app.experiences.models import Experience, WorkflowState
 from app.llm.interface import Speaker
-from app.lti.platforms import first_deployment
+from app.lti.registration.platforms import first_deployment
 from app.lti.roles import course_role
 from app.sandbox import people
 from app.sandbox.roles import COURSE_ROLES

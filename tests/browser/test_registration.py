@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from app.database import Database
-from app.lti.registration import invite
+from app.lti.registration.dynamic import invite
 from tests.browser.conftest import Demo
 
 

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from app.conversations.models import Conversation
 from app.experiences.models import Experience, WorkflowState
 from app.lti.models import LineItem, RegistrationSource
-from app.lti.platforms import PlatformEntry, save_platform
+from app.lti.registration.platforms import PlatformEntry, save_platform
 from app.sandbox import Sandbox, registration
 from app.sandbox.claims import MessageType
 from app.sandbox.people import CanvasRole, Course

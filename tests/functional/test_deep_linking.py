@@ -13,7 +13,7 @@ from sqlmodel import Session, select
 from werkzeug.test import TestResponse
 
 from app.lti.models import LineItem, Platform, RegistrationSource
-from app.lti.platforms import PlatformEntry, save_platform
+from app.lti.registration.platforms import PlatformEntry, save_platform
 from app.sandbox import ABSENT, Sandbox, registration
 from app.sandbox.claims import MessageType
 from app.sandbox.deep_linking import SETTINGS

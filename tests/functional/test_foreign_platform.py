@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from app.courses.models import Course, Enrollment, Role, User
 from app.lti.models import RegistrationSource
-from app.lti.platforms import PlatformEntry, save_platform
+from app.lti.registration.platforms import PlatformEntry, save_platform
 from app.settings import Settings
 from tests.support.fake_model import FakeModel
 from tests.support.foreign_platform import (

@@ -13,10 +13,10 @@ from sqlalchemy import update
 from sqlmodel import col, select
 
 from app.database import Database, utc_now
-from app.lti.grades import record_line_item, resource_id_of
 from app.lti.models import CourseServices, LineItem, Platform, Score, ScoreState
-from app.lti.scores import LEASE, MAX_ATTEMPTS, Scores
-from app.lti.services import PlatformServices, ServiceUnavailableError
+from app.lti.services.client import PlatformServices, ServiceUnavailableError
+from app.lti.services.grades import record_line_item, resource_id_of
+from app.lti.services.scores import LEASE, MAX_ATTEMPTS, Scores
 from app.sandbox import Sandbox
 from app.sandbox.gradebook import LineItem as Column
 from app.sandbox.gradebook import Result

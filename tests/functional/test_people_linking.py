@@ -17,8 +17,8 @@ from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
 from app.database import utc_now
 from app.experiences.models import Experience
 from app.lti.models import Launch, RegistrationSource, Score
-from app.lti.people import _BELONGINGS
-from app.lti.platforms import PlatformEntry, save_platform
+from app.lti.registration.platforms import PlatformEntry, save_platform
+from app.lti.setup.people import _BELONGINGS
 from app.sandbox import ABSENT, Sandbox, registration
 from tests.support.people import HISTORY, Visitor, begin_login, finish_launch
 
@@ -355,10 +355,10 @@ def test_linking_takes_as_many_statements_for_much_as_for_little(
 def test_linking_is_logged_by_ids_alone(
     app: Flask, sandbox: Sandbox, administrator: Visitor, now: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "app.lti.people")
+    caplog.set_level("INFO", "app.lti.setup.people")
     kept, old = amara(app, sandbox), user(app, PAST)
     link(administrator, kept, old)
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "app.lti.people"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "app.lti.setup.people"]
     assert f"linked user {old.id} to user {kept.id}" in line
     assert "Amara" not in line
     assert PAST not in line

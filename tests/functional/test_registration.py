@@ -23,14 +23,7 @@ from app.database import utc_now
 from app.lti import canvas, tool
 from app.lti.models import Deployment, Invitation, Platform, RegistrationSource, RegistrationState
 from app.lti.outbound import OutboundSession
-from app.lti.platforms import (
-    PlatformEntry,
-    approve_deployment,
-    find_platform,
-    pending_deployments,
-    save_platform,
-)
-from app.lti.registration import (
+from app.lti.registration.dynamic import (
     PLATFORM_CONFIGURATION,
     TOOL_CONFIGURATION,
     Initiation,
@@ -38,6 +31,13 @@ from app.lti.registration import (
     invite,
     read_configuration,
     tool_registration,
+)
+from app.lti.registration.platforms import (
+    PlatformEntry,
+    approve_deployment,
+    find_platform,
+    pending_deployments,
+    save_platform,
 )
 from app.sandbox import Flavour, Sandbox, SandboxConfig, make_sandbox_server
 from tests.conftest import TOOL_URL

@@ -17,9 +17,9 @@ from app.courses.service import Visit, record_visit
 from app.database import Database, utc_now
 from app.lti.keys import KeyRing
 from app.lti.models import CourseServices, Deployment, Platform, RegistrationSource
-from app.lti.platforms import PlatformEntry, save_platform
-from app.lti.roster import LEASE, PAUSES, Rosters
-from app.lti.services import PlatformServices
+from app.lti.registration.platforms import PlatformEntry, save_platform
+from app.lti.services.client import PlatformServices
+from app.lti.services.roster import LEASE, PAUSES, Rosters
 from app.lti.tool import SCOPES
 from app.sandbox import ABSENT, Sandbox, registration
 from app.sandbox.people import CanvasRole, Person

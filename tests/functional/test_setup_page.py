@@ -20,9 +20,9 @@ from app.lti.models import (
     Score,
     ScoreState,
 )
-from app.lti.platforms import PlatformEntry, save_platform
-from app.lti.scores import NOT_TAKEN
-from app.lti.services import SCOPE_REFUSED
+from app.lti.registration.platforms import PlatformEntry, save_platform
+from app.lti.services.client import SCOPE_REFUSED
+from app.lti.services.scores import NOT_TAKEN
 from app.lti.tool import SCOPES, SCORE_SCOPE
 from app.sandbox import ABSENT, MessageType, Sandbox, registration
 from tests.support.people import BIOLOGY, Visitor, begin_login, finish_launch, login_answer
@@ -483,8 +483,8 @@ def test_deciding_is_logged_by_ids_alone(
     app: Flask, sandbox: Sandbox, administrator: Visitor, caplog: pytest.LogCaptureFixture
 ) -> None:
     fresh = launch_pending(app, sandbox, "fresh")
-    caplog.set_level("INFO", "app.lti.approvals")
+    caplog.set_level("INFO", "app.lti.setup.approvals")
     administrator.post(f"/setup/deployments/{fresh}/approve")
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "app.lti.approvals"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "app.lti.setup.approvals"]
     assert f"approved deployment {fresh}" in line
     assert "Ingrid" not in line

@@ -8,8 +8,8 @@ from flask import Flask
 from sqlmodel import select
 
 from app.database import utc_now
-from app.lti import services
 from app.lti.models import Score
+from app.lti.services import client
 from app.sandbox.gradebook import LineItem
 from app.sandbox.people import Course
 from tests.lti_certification.vocabulary import (
@@ -33,7 +33,7 @@ ENTRY = "[data-testid=grade-entry]"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tool wait for a platform's services for seconds only."""
-    monkeypatch.setattr(services, "TOTAL_SECONDS", 3)
+    monkeypatch.setattr(client, "TOTAL_SECONDS", 3)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from sqlmodel import func, select, update
 from app.database import utc_now
 from app.lti.models import Invitation
 from app.lti.models import Platform as Registration
-from app.lti.registration import invite
+from app.lti.registration.dynamic import invite
 from tests.lti_certification.vocabulary import (
     TEACHER,
     Answer,

@@ -21,7 +21,7 @@ from sqlmodel import func, select, update
 
 from app.database import utc_now
 from app.lti.models import CourseServices, Launch, RegistrationSource, Score
-from app.lti.platforms import PlatformEntry, save_platform
+from app.lti.registration.platforms import PlatformEntry, save_platform
 from app.sandbox import Sandbox, Storage, registration
 from app.sandbox import Tool as InstalledTool
 from tests.support.people import BIOLOGY, EXPERIENCE

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from app.cli import cli
 from app.database import Database
-from app.lti.platforms import find_platform, note_deployment
+from app.lti.registration.platforms import find_platform, note_deployment
 
 ADD = [
     *("platform", "add", "--issuer", "https://lms.example.edu", "--client-id", "7", "--deployment-id", "1"),

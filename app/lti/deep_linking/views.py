@@ -13,8 +13,15 @@ from app.database import request_session
 from app.experiences.course_copy import import_offers
 from app.experiences.models import Experience
 from app.experiences.service import list_experiences
-from app.lti.deep_linking import Answers, Choice, LinkRequest, LinksNotTakenError, read_request, summary
-from app.lti.grades import DEFAULT_MAXIMUM
+from app.lti.deep_linking.service import (
+    Answers,
+    Choice,
+    LinkRequest,
+    LinksNotTakenError,
+    read_request,
+    summary,
+)
+from app.lti.services.grades import DEFAULT_MAXIMUM
 from app.lti.sessions import current_identity, current_launch, launch_blueprint
 from app.points import read_points, show_points, want_maximum
 from app.web import current_settings, let_post_to_platform

@@ -4,7 +4,7 @@ import pytest
 
 from app.courses.models import Course, Role, User
 from app.identity import Identity
-from app.lti.deep_linking import UnsafeReturnError, read_request
+from app.lti.deep_linking.service import UnsafeReturnError, read_request
 from app.lti.models import Launch
 
 TEACHER = Identity(user=User(sub="1"), course=Course(context_id="1"), role=Role.TEACHER)

@@ -21,9 +21,9 @@ from app.identity import Identity, Right
 from app.lti import canvas, tool
 from app.lti.claims import full_name
 from app.lti.models import CourseServices, Deployment, Launch, LineItem, Platform, Score, ScoreState
-from app.lti.received import FieldState, custom_fields, explained_roles
 from app.lti.roles import RoleUse
-from app.lti.services import SCOPE_REFUSED
+from app.lti.services.client import SCOPE_REFUSED
+from app.lti.setup.received import FieldState, custom_fields, explained_roles
 
 RECENT = timedelta(days=30)
 

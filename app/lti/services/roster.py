@@ -28,7 +28,7 @@ from app.lti.claims import full_name, picture, subject
 from app.lti.models import CourseServices, Platform, RegistrationState
 from app.lti.refusals import NoPersonError
 from app.lti.roles import course_role, read_roles
-from app.lti.services import (
+from app.lti.services.client import (
     PlatformServices,
     ServiceError,
     ServiceUnavailableError,
@@ -116,7 +116,7 @@ class Rosters:
         return True
 
     def work(self) -> bool:
-        """Read one list that is due; False where none is (`app.lti.owed.Work`)."""
+        """Read one list that is due; False where none is (`app.lti.services.owed.Work`)."""
         reading = self._claim()
         if reading is None:
             return False

@@ -9,10 +9,11 @@ from app.courses.models import Role
 from app.database import request_session
 from app.errors import NotFoundError
 from app.identity import Right
-from app.lti import approvals, people, setup
-from app.lti.received import FieldState, lay_out
 from app.lti.roles import RoleUse
 from app.lti.sessions import current_identity, current_launch, launch_blueprint
+from app.lti.setup import approvals, people
+from app.lti.setup.checklist import checklist, find_facts, scopes
+from app.lti.setup.received import FieldState, lay_out
 from app.web import LARGEST_ID
 
 blueprint = launch_blueprint("setup", __name__)
@@ -43,15 +44,15 @@ FIELD_STATES = {
 def show() -> str:
     """What is ready and what is missing; for administrators, all that the launch carried, and what waits for them."""
     identity, session = current_identity(), request_session()
-    facts = setup.find_facts(session, identity, current_launch())
-    features = setup.checklist(facts)
+    facts = find_facts(session, identity, current_launch())
+    features = checklist(facts)
     if not identity.may(Right.ADMINISTER_PLATFORM):
         return render_template("lti/setup.html", features=features)
     return render_template(
         "lti/setup_administrator.html",
         features=features,
         facts=facts,
-        scopes=setup.scopes(facts),
+        scopes=scopes(facts),
         received=lay_out(facts.own, on_canvas=facts.on_canvas) if facts.own is not None else None,
         role_names=ROLE_NAMES,
         role_uses=ROLE_USES,

@@ -12,7 +12,7 @@ from app.courses.models import Course
 from app.errors import ConflictError, NotFoundError
 from app.identity import Identity, Right
 from app.lti.models import Deployment, RegistrationState
-from app.lti.platforms import PlatformConfigError, approve_deployment, remove_deployment
+from app.lti.registration.platforms import PlatformConfigError, approve_deployment, remove_deployment
 
 logger = logging.getLogger(__name__)
 

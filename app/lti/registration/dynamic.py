@@ -19,7 +19,7 @@ from app.lti.addresses import host_of, without_query
 from app.lti.claims import MessageType
 from app.lti.models import MAX_ID, MAX_URL, Invitation, Platform, RegistrationSource
 from app.lti.outbound import OutboundError, OutboundSession
-from app.lti.platforms import PlatformEntry, WebAddress, save_platform
+from app.lti.registration.platforms import PlatformEntry, WebAddress, save_platform
 from app.secret import hash_of, new_secret
 from app.text import clean_line
 

@@ -1,7 +1,7 @@
 """Requests to a platform's services on behalf of the tool: access tokens, answers, pages.
 
 Tokens follow the 1EdTech Security Framework 1.1, section 4.1 (a signed assertion for an access token); the roster
-(NRPS 2.0) and grades (AGS 2.0) build on this. `app.lti.owed` is the thread that talks to platforms:
+(NRPS 2.0) and grades (AGS 2.0) build on this. `app.lti.services.owed` is the thread that talks to platforms:
 
     services = PlatformServices(key_ring, production=True)
     answer = services.request(platform, [SCORE_SCOPE], "POST", url, json=score, content_type=SCORE_TYPE)
@@ -31,7 +31,7 @@ from app.lti.addresses import same_origin
 from app.lti.keys import KeyRing, PrivateKeyError, SigningKey
 from app.lti.models import Platform
 from app.lti.outbound import ForbiddenAddressError, Outbound, OutboundSession, TooLargeError
-from app.lti.platforms import to_registration
+from app.lti.registration.platforms import to_registration
 from app.text import N_, clean_line
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from flask import Blueprint, current_app, render_template, request
 
 from app.database import database
 from app.lti.outbound import OutboundSession
-from app.lti.registration import (
+from app.lti.registration.dynamic import (
     PATH,
     check_invitation,
     read_initiation,

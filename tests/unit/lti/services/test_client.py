@@ -11,7 +11,7 @@ import pytest
 
 from app.lti.keys import KeyRing
 from app.lti.models import Platform, RegistrationSource
-from app.lti.services import (
+from app.lti.services.client import (
     PlatformServices,
     ScopeRefusedError,
     ServiceBusyError,

@@ -21,17 +21,6 @@ from app.database import Database, utc_now
 from app.experiences.models import MAX_TITLE, Experience
 from app.lti import canvas
 from app.lti.addresses import web_address, with_query
-from app.lti.grades import (
-    COLUMN_GONE,
-    DEFAULT_MAXIMUM,
-    LINE_ITEM_TAG,
-    ActivityProgress,
-    forget_line_item,
-    is_grade,
-    record_line_item,
-    resource_id_of,
-    same_column,
-)
 from app.lti.models import (
     MAX_ID,
     CourseServices,
@@ -41,11 +30,22 @@ from app.lti.models import (
     Score,
     ScoreState,
 )
-from app.lti.services import (
+from app.lti.services.client import (
     PlatformServices,
     ServiceError,
     ServiceRefusedError,
     ServiceUnavailableError,
+)
+from app.lti.services.grades import (
+    COLUMN_GONE,
+    DEFAULT_MAXIMUM,
+    LINE_ITEM_TAG,
+    ActivityProgress,
+    forget_line_item,
+    is_grade,
+    record_line_item,
+    resource_id_of,
+    same_column,
 )
 from app.lti.tool import LINE_ITEM_SCOPE, SCORE_SCOPE, conversation_link, experience_link
 from app.text import N_, clean_line
@@ -110,7 +110,7 @@ class Scores:
         self._rest_until: dict[int, datetime] = {}
 
     def work(self) -> bool:
-        """Send one score that is due; False where none is (`app.lti.owed.Work`)."""
+        """Send one score that is due; False where none is (`app.lti.services.owed.Work`)."""
         due = self._claim()
         if due is None:
             return False

@@ -1,7 +1,7 @@
 """What the platform's gradebook is owed (LTI Assignment and Grade Services 2.0): columns, work handed in, grades.
 
-A score waits in its table until `app.lti.scores` has sent it. Scores of one person arrive in the order of their
-timestamps; one that is overtaken before anything of it can have arrived is not sent.
+A score waits in its table until `app.lti.services.scores` has sent it. Scores of one person arrive in the order of
+their timestamps; one that is overtaken before anything of it can have arrived is not sent.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from app.text import N_
 LINE_ITEM_TAG = "ai-experiences"
 DEFAULT_MAXIMUM = 100.0
 COLUMN_GONE = N_("The column is no longer in the gradebook. “Try again” finds it or makes a new one.")
-# Moodle compares timestamps by the second, and a repeat is a little older than what it repeats (`app.lti.scores`).
+# Moodle compares timestamps by the second, and a repeat is a little older than what it repeats (`REPEAT_STEP`).
 TIMESTAMP_STEP = timedelta(seconds=2)
 
 

@@ -20,11 +20,11 @@ from app.experiences.service import publish
 from app.identity import Identity, Right
 from app.lti import tool
 from app.lti.addresses import is_protected
-from app.lti.grades import LINE_ITEM_TAG, resource_id_of
 from app.lti.keys import ALGORITHM, KeyRing
 from app.lti.models import Deployment, Launch, Platform
-from app.lti.platforms import to_registration
 from app.lti.refusals import WritersOnlyError
+from app.lti.registration.platforms import to_registration
+from app.lti.services.grades import LINE_ITEM_TAG, resource_id_of
 from app.markdown import plain_text
 from app.text import clean_line
 

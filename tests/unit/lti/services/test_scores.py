@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from app.lti import canvas
-from app.lti.scores import _below, _positive
+from app.lti.services.scores import _below, _positive
 
 LINE_ITEM = "https://moodle.example/services.php/5/lineitems/7/lineitem?type_id=2"
 

@@ -8,7 +8,8 @@ from sqlmodel import Session
 
 from app.courses.models import Course
 from app.lti.models import Platform, RegistrationSource, RegistrationState
-from app.lti.platforms import (
+from app.lti.refusals import AmbiguousPlatformError, UnknownPlatformError
+from app.lti.registration.platforms import (
     PlatformConfigError,
     PlatformEntry,
     approve_deployment,
@@ -25,7 +26,6 @@ from app.lti.platforms import (
     save_platform,
     sync_tool_config,
 )
-from app.lti.refusals import AmbiguousPlatformError, UnknownPlatformError
 from app.paths import shipped_tool_config
 
 ISSUER = "https://lms.example.edu"

@@ -1,0 +1,1 @@
+"""How a platform comes to be registered: by `tool_config.json`, by the command, by dynamic registration."""

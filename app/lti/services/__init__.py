@@ -1,0 +1,1 @@
+"""What the tool asks of platforms' services: access tokens, class lists, columns, scores."""
