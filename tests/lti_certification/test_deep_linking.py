@@ -124,6 +124,14 @@ def test_refused_to_choose_for_a(browser: Browser, who: str) -> None:
             "accept_types": [],
             "deep_link_return_url": "javascript:alert(1)",
         },
+        "with a return address without a host": {
+            "accept_types": [],
+            "deep_link_return_url": "https:///back",
+        },
+        "with a return address that breaks off": {
+            "accept_types": [],
+            "deep_link_return_url": "http://[::1",
+        },
         "without accept_types": {"deep_link_return_url": "https://lms.example/"},
     },
 )
