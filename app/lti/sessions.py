@@ -24,7 +24,8 @@ from app.web import current_settings
 LAUNCHES_PATH = "/launches"
 TOUCH_EVERY = timedelta(minutes=1)
 LIFETIME = timedelta(hours=24)
-FORGET_ONE_IN = 50  # launches, at which those that have ended are forgotten
+REMEMBERED = timedelta(days=30)  # for so long the set-up page tells what launches brought
+FORGET_ONE_IN = 50  # launches, at which old ones are forgotten
 KEY_MARK = "~"  # parts a launch's id from its key in an address
 
 
@@ -73,7 +74,7 @@ def open_launch(
     )
     db.add(launch)
     if secrets.randbelow(FORGET_ONE_IN) == 0:
-        db.execute(delete(Launch).where(col(Launch.created_at) < utc_now() - LIFETIME))
+        db.execute(delete(Launch).where(col(Launch.created_at) < utc_now() - REMEMBERED))
     return launch, f"{launch.id}{KEY_MARK}{key}" if key else launch.id
 
 

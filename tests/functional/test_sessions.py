@@ -144,12 +144,13 @@ def test_a_key_opens_its_own_launch_alone(app: Flask, keyed: Visitor, teacher: V
         assert app.test_client().get(f"{root}/experiences").status_code == 401
 
 
-def test_launches_that_have_ended_are_forgotten(
-    app: Flask, sandbox: Sandbox, teacher: Visitor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("days", "kept"), [(2, 2), (31, 1)])
+def test_launches_are_forgotten_when_the_set_up_page_no_longer_tells_of_them(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, monkeypatch: pytest.MonkeyPatch, days: int, kept: int
 ) -> None:
     with app.extensions["database"].transaction() as db:
-        db.exec(update(Launch).values(created_at=utc_now() - timedelta(days=2)))
+        db.exec(update(Launch).values(created_at=utc_now() - timedelta(days=days)))
     monkeypatch.setattr(sessions, "FORGET_ONE_IN", 1)
     Visitor.launch(app, sandbox, "amara.diallo")
     with app.extensions["database"].snapshot() as db:
-        assert len(db.exec(select(Launch)).all()) == 1
+        assert len(db.exec(select(Launch)).all()) == kept

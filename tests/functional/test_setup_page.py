@@ -466,9 +466,10 @@ def test_what_has_been_decided_is_not_decided_again(
 ) -> None:
     fresh = launch_pending(app, sandbox, "fresh")
     administrator.post(f"/setup/deployments/{fresh}/refuse")
-    answer = administrator.post(f"/setup/deployments/{fresh}/approve")
+    answer = administrator.post(f"/setup/deployments/{fresh}/approve", {"replaces": "1"})
     assert answer.status_code == 409
     assert "decided on meanwhile" in answer.text
+    assert "What you wrote" not in answer.text
     assert deployment(app, "fresh").workflow_state is RegistrationState.REMOVED
 
 

@@ -5,7 +5,7 @@ What there is to know comes from the platform's launches and from how its servic
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -23,9 +23,8 @@ from app.lti.claims import full_name
 from app.lti.models import CourseServices, Deployment, Launch, LineItem, Platform, Score, ScoreState
 from app.lti.roles import RoleUse
 from app.lti.services.client import SCOPE_REFUSED
+from app.lti.sessions import REMEMBERED
 from app.lti.setup.received import FieldState, custom_fields, explained_roles
-
-RECENT = timedelta(days=30)
 
 
 class State(StrEnum):
@@ -397,5 +396,5 @@ def _told_lately(session: Session, launch: Launch) -> Mapping[str, Any] | None:
 def _lately(launch: Launch) -> ColumnElement[bool]:
     """Choose the launches by the same deployment."""
     return and_(
-        col(Launch.deployment_id) == launch.deployment_id, col(Launch.created_at) > utc_now() - RECENT
+        col(Launch.deployment_id) == launch.deployment_id, col(Launch.created_at) > utc_now() - REMEMBERED
     )
