@@ -8,7 +8,7 @@ from wsgiref.headers import Headers
 
 from babel import Locale, negotiate_locale
 from flask import Flask, Response, current_app, g, render_template
-from flask_babel import get_locale
+from flask_babel import LazyString, get_locale
 from werkzeug.routing import IntegerConverter, Map
 from whitenoise import WhiteNoise
 
@@ -19,6 +19,7 @@ from app.settings import Settings
 
 MAX_REQUEST_BYTES = 1024 * 1024
 STATIC_SECONDS = 3600
+HSTS_SECONDS = 365 * 24 * 3600
 SOURCE_LANGUAGE = "en"
 LARGEST_ID = 2**31 - 1
 # Platforms on loopback are sandboxes, where everything runs on one machine over plain http.
@@ -26,6 +27,7 @@ _PLATFORMS = {True: "https:", False: "http://127.0.0.1:* http://localhost:* http
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
@@ -55,8 +57,9 @@ def configure(app: Flask, settings: Settings) -> None:
     )
     app.jinja_env.filters["markdown"] = render_markdown
     app.jinja_env.globals.update(person_name=person_name, language_tag=language_tag)
+    app.jinja_env.finalize = _escapable
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.after_request(_add_headers(_content_security_policy(settings)))
+    app.after_request(_add_headers(settings))
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
     app.add_url_rule("/", "home", _home)
@@ -108,6 +111,11 @@ def let_post_to_platform(response: Response) -> Response:
     return response
 
 
+def _escapable(value: object) -> object:
+    """Turn a lazy translation into text: it would pass for safe HTML, whatever was put into it."""
+    return str(value) if isinstance(value, LazyString) else value
+
+
 def _protect_file(headers: Headers, _path: str, _url: str) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
 
@@ -129,12 +137,14 @@ def _content_security_policy(settings: Settings, form_action: str = "'self'") ->
     )
 
 
-def _add_headers(policy: str) -> Callable[[Response], Response]:
+def _add_headers(settings: Settings) -> Callable[[Response], Response]:
+    headers = _HEADERS | {"Content-Security-Policy": _content_security_policy(settings)}
+    if settings.production:
+        headers["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
+
     def add(response: Response) -> Response:
-        response.headers.setdefault("Content-Security-Policy", policy)
-        for name, value in _HEADERS.items():
+        for name, value in headers.items():
             response.headers.setdefault(name, value)
-        response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     return add
