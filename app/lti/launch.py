@@ -21,10 +21,11 @@ from app.identity import RIGHTS, Right
 from app.lti.claims import CLAIM, LaunchClaims, MessageType, parse_claims
 from app.lti.key_sets import KeySetError, KeySets, UnknownKeyError
 from app.lti.keys import ALGORITHM
-from app.lti.login import take_login
+from app.lti.login import STORAGE_TARGET, take_login
 from app.lti.models import MAX_ID, Deployment, Launch, Login, Platform, RegistrationState
 from app.lti.offered import record_offer
 from app.lti.refusals import (
+    AnotherBrowserError,
     DeploymentNotApprovedError,
     PlatformKeysError,
     TokenRefusedError,
@@ -77,6 +78,8 @@ def receive_launch(
     """
     with database.transaction() as session:
         login = take_login(session, answer.state, answer.secret)
+        if not answer.keeps_cookies and STORAGE_TARGET not in login.request:
+            raise AnotherBrowserError(log="the platform offered no storage from which the secret could come")
         platform = session.get_one(Platform, login.platform_id)
     if platform.workflow_state is not RegistrationState.ACTIVE:
         raise UnknownPlatformError(log=f"platform {platform.id} was removed")

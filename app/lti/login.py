@@ -34,19 +34,27 @@ COOKIE_PATH = "/lti"
 STORAGE_TARGET = "lti_storage_target"
 # Sent by this tool's own page: whoever came from a deployment that is not known wants it to be approved.
 ASKS_FOR_APPROVAL = "ask_for_approval"
-MAX_PARAMETER = 8000
-MAX_REQUEST = 20_000
+# What a login request may say (Security Framework 1.1, section 5.1.1.1; Core 1.3, 4.1; Platform Storage 1.0; Canvas).
+PARAMETERS = (
+    *("iss", "client_id", "login_hint", "target_link_uri", "lti_message_hint"),
+    *("lti_deployment_id", "deployment_id", STORAGE_TARGET),
+)
+MAX_PARAMETER = 4000
+MAX_REQUEST = 8000
 _FORGET_ONE_IN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class StartedLogin:
-    """A login that has begun: where the browser goes next, and the secret that it is to keep until the launch."""
+    """A login that has begun: where the browser goes next, and the secret that it is to keep until the launch.
+
+    ``request`` is what the platform asked.
+    """
 
     state: str
     secret: str = field(repr=False)
     authorization_url: str
-    storage_target: str | None
+    request: Mapping[str, str]
 
 
 def start_login(
@@ -56,7 +64,7 @@ def start_login(
 
     Raises a `LaunchRefusedError`.
     """
-    request = {name: value for name, value in params.items() if name != ASKS_FOR_APPROVAL}
+    request = {name: params[name] for name in PARAMETERS if params.get(name)}
     _check_parameters(request, app_url)
     platform = find_platform(session, request["iss"], request.get("client_id"))
     if not auto_approve and ASKS_FOR_APPROVAL not in params:
@@ -66,7 +74,7 @@ def start_login(
         state=state,
         secret=new_secret(),
         authorization_url=authorization_url,
-        storage_target=request.get(STORAGE_TARGET),
+        request=request,
     )
     session.add(
         Login(

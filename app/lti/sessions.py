@@ -6,7 +6,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, cast
 
-from flask import Blueprint, Flask, Request, Response, g, session
+from flask import Blueprint, Flask, Request, Response, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from sqlalchemy import delete, update
 from sqlmodel import Session, col, select
@@ -117,6 +117,8 @@ def _require_launch() -> None:
     launch_id, _, key = g.launch_id.partition(KEY_MARK)
     if not key and session.get("launch") != launch_id:
         raise SessionEndedError(log="no cookie for this launch")
+    if key and request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"}:
+        raise SessionEndedError(log="another site led to a keyed address")
     with database().snapshot() as db:
         g.launch, g.identity = _resume(db, launch_id, key)
     launch = current_launch()

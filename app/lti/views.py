@@ -1,5 +1,6 @@
 """The addresses that a platform calls: login, launch, keys, and the configuration that it reads."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from flask import (
@@ -15,7 +16,6 @@ from flask import (
 )
 from flask_babel import lazy_gettext as _l
 from werkzeug.datastructures import MultiDict
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.database import database
@@ -40,9 +40,17 @@ from app.web import current_settings
 
 blueprint = Blueprint("lti", __name__)
 
-_TOO_LARGE = _l("The platform posted more than a megabyte.")
+MAX_POST_BYTES = 256 * 1024
+_TOO_LARGE = _l("The platform posted more than a launch may hold.")
 _MISSING = _l("The platform must post a state and an id_token; one of them is missing.")
 _SEVERAL = _l("The platform must post one state and one id_token; one of them came several times.")
+
+
+@blueprint.before_request
+def _limit_size() -> None:
+    request.max_content_length = MAX_POST_BYTES
+    if (request.content_length or 0) > MAX_POST_BYTES:
+        raise UnreadableTokenError(_TOO_LARGE, log=f"a form of {request.content_length} bytes")
 
 
 @blueprint.route(tool.LOGIN_PATH, methods=["GET", "POST"])
@@ -58,7 +66,7 @@ def login() -> BaseResponse:
             current_settings().app_url,
             auto_approve=current_settings().auto_approve_deployments,
         )
-    if not started.storage_target:
+    if STORAGE_TARGET not in started.request:
         response = redirect(started.authorization_url)
     else:
         response = make_response(
@@ -66,8 +74,9 @@ def login() -> BaseResponse:
                 "lti/login.html",
                 started=started,
                 key=cookie_name(started.state),
+                storage_target=started.request[STORAGE_TARGET],
                 platform_origin=origin_of(started.authorization_url),
-                again=_without_storage(request.values.to_dict()),
+                again=_without_storage(started.request),
             )
         )
     set_login_cookie(cast(Response, response), started)
@@ -88,7 +97,7 @@ def launch() -> BaseResponse | tuple[str, int]:
         raise PlatformDeclinedError(log=f"the platform answered {request.form['error']!r:.200}")
     state, id_token = _only(request.form, "state"), _only(request.form, "id_token")
     cookie = request.cookies.get(cookie_name(state))
-    secret = cookie or request.form.get("secret")
+    secret = cookie or _secret_from_storage()
     if not secret:
         return _find_secret(state, id_token)
     opened = receive_launch(
@@ -125,11 +134,6 @@ def canvas_configuration() -> Response:
     return jsonify(developer_key(current_settings().app_url))
 
 
-@blueprint.errorhandler(RequestEntityTooLarge)
-def _too_large(error: RequestEntityTooLarge) -> Response:
-    raise UnreadableTokenError(_TOO_LARGE, log="a form of over a megabyte") from error
-
-
 def _first_page(opened: Opened) -> str:
     """Return the address of what the launch asks for."""
     claims, target = opened.claims, opened.claims.target
@@ -144,6 +148,12 @@ def _first_page(opened: Opened) -> str:
     if not any(asked.values()):
         return url_for("experiences.index", launch_id=opened.path_id)
     return url_for("opening.open_target", launch_id=opened.path_id, **asked)
+
+
+def _secret_from_storage() -> str | None:
+    """Return the secret that this tool's own page found in the platform's storage. Another site's form has none."""
+    own = request.headers.get("Origin") == current_settings().app_url
+    return request.form.get("secret") if own else None
 
 
 def _find_secret(state: str, id_token: str) -> tuple[str, int]:
@@ -167,7 +177,7 @@ def _find_secret(state: str, id_token: str) -> tuple[str, int]:
     return page, 401
 
 
-def _without_storage(login_request: dict[str, str]) -> dict[str, str]:
+def _without_storage(login_request: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in login_request.items() if name != STORAGE_TARGET}
 
 

@@ -13,6 +13,7 @@ from sqlmodel import Session, select, update
 from app.courses.models import Course, Enrollment, User
 from app.database import utc_now
 from app.lti.claims import GRADES_ENDPOINT, ROSTER_ENDPOINT
+from app.lti.login import PARAMETERS
 from app.lti.models import CourseServices, Launch, Login
 from app.sandbox import ABSENT, Sandbox
 from tests.support.people import BIOLOGY, Visitor, begin_login, finish_launch, login_answer
@@ -320,3 +321,18 @@ def test_a_link_without_grades_takes_them_from_no_other(app: Flask, sandbox: San
 def _offered(app: Flask) -> CourseServices:
     with app.extensions["database"].snapshot() as db:
         return db.exec(select(CourseServices)).one()
+
+
+def test_what_a_login_names_is_shown_as_text(client: FlaskClient, sandbox: Sandbox) -> None:
+    hostile = '"><meta http-equiv="refresh" content="0;url=https://evil.example/">'
+    page = begin_login(client, sandbox, "amara.diallo", lti_deployment_id=hostile)
+    assert page.status_code == 403
+    assert "<meta http-equiv" not in page.text
+    assert "&lt;meta http-equiv" in page.text
+
+
+def test_a_login_keeps_what_lti_knows_alone(app: Flask, client: FlaskClient, sandbox: Sandbox) -> None:
+    begin_login(client, sandbox, "amara.diallo", padding="x" * 3_000, canvas_region="eu")
+    with app.extensions["database"].snapshot() as db:
+        kept = db.exec(select(Login)).one().request
+    assert {"iss", "login_hint", "lti_message_hint"} <= kept.keys() <= set(PARAMETERS)

@@ -14,6 +14,8 @@ from app.lti.models import Launch
 from app.sandbox import Sandbox
 from tests.support.people import BIOLOGY, EXPERIENCE, HISTORY, Visitor, begin_login, login_answer
 
+OWN_PAGE = {"Origin": "http://localhost:8000"}
+
 
 def test_two_courses_and_two_people_in_one_browser_never_mix(client: FlaskClient, sandbox: Sandbox) -> None:
     teacher = Visitor.launch_in(client, sandbox, "miriam.okafor", BIOLOGY)
@@ -121,7 +123,7 @@ def keyed(app: Flask, sandbox: Sandbox) -> Visitor:
     assert page.status_code == 401
     assert BeautifulSoup(page.text, "html.parser").select_one("[data-find-secret]")
     secret = BeautifulSoup(login.text, "html.parser").select_one("[data-login]")["data-secret"]
-    arrived = browser.post("/lti/launch", data=form | {"secret": secret})
+    arrived = browser.post("/lti/launch", data=form | {"secret": secret}, headers=OWN_PAGE)
     assert "Set-Cookie" not in arrived.headers
     return Visitor.arrive(browser, arrived)
 
@@ -142,6 +144,30 @@ def test_a_key_opens_its_own_launch_alone(app: Flask, keyed: Visitor, teacher: V
     path, _, key = keyed.root.partition("~")
     for root in (path, f"{path}~", f"{path}~{key[:-1]}", f"{teacher.root}~{key}"):
         assert app.test_client().get(f"{root}/experiences").status_code == 401
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_sites_link_to_a_keyed_address_opens_nothing(keyed: Visitor, site: str) -> None:
+    assert keyed.get("/experiences", headers={"Sec-Fetch-Site": site}).status_code == 401
+    assert keyed.get("/experiences", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("storage", "headers"), [("_parent", {"Origin": "https://evil.example"}), ("_parent", {}), ("", OWN_PAGE)]
+)
+def test_another_sites_form_finishes_no_login(
+    app: Flask, sandbox: Sandbox, storage: str, headers: dict[str, str]
+) -> None:
+    """An attacker begins a login, keeps its secret, and has a victim's browser post the rest."""
+    login = begin_login(app.test_client(), sandbox, "miriam.okafor", lti_storage_target=storage)
+    asked = login_answer(login)
+    secret = login.headers["Set-Cookie"].partition("=")[2].partition(";")[0]
+    token = sandbox.sign(sandbox.launch_claims("miriam.okafor", BIOLOGY, nonce=asked["nonce"]))
+    form = {"state": asked["state"], "id_token": token, "secret": secret}
+    answer = app.test_client().post("/lti/launch", data=form, headers=headers)
+    assert answer.status_code == 401
+    with app.extensions["database"].snapshot() as db:
+        assert db.exec(select(Launch)).all() == []
 
 
 @pytest.mark.parametrize(("days", "kept"), [(2, 2), (31, 1)])
