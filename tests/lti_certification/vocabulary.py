@@ -131,8 +131,8 @@ class Browser:
             response = self._ask("GET", urljoin(response.url, response.headers["Location"]))
         return response
 
-    def post(self, address: str, data: Any) -> requests.Response:
-        return self._ask("POST", address, data=data)
+    def post(self, address: str, data: Any, **headers: str) -> requests.Response:
+        return self._ask("POST", address, data=data, headers=headers)
 
     def begin(self, login: Mapping[str, str], *, by_get: bool = False) -> Answer:
         """Bring the tool a platform's login request."""
@@ -158,7 +158,7 @@ class Browser:
 
     def fill_in(self, address: str, fields: Mapping[str, str]) -> Answer:
         """Post a form of one of the tool's pages."""
-        return self._answer(lambda: self.post(self.tool.url + address, fields))
+        return self._answer(lambda: self.post(self.tool.url + address, fields, Origin=self.tool.url))
 
     def launch(self, login: Mapping[str, str] | None = None, **changes: Any) -> Answer:
         """Open the tool by way of the platform; ``changes`` forge its token."""
