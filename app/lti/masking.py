@@ -10,6 +10,7 @@ from app.lti.claims import CLAIM
 
 MASK = "••••"
 MAX_DEPTH = 8
+MAX_TEXT = 4000
 MAX_PARAMETER = 20  # longer values in an address may be keys of some kind
 FOR_USER = CLAIM + "for_user"
 
@@ -19,12 +20,14 @@ _SECRET_WORDS = re.compile(
     r"|(api|access|private|session)[_-]?(key|id)",
     re.IGNORECASE,
 )
-_JWT = re.compile(r"\beyJ[\w-]+\.[\w-]+(\.[\w-]*)*")
+# Looks at each run of characters once, wherever "eyJ" stands in it: the time it takes grows with the text's length.
+_JWT = re.compile(r"(?<![\w-])(?=(?:[\w-]*[-_])?eyJ[\w-])[\w-]++\.[\w.-]++")
 _ADDRESS = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
 
 
 def masked(claims: Mapping[str, Any]) -> dict[str, Any]:
-    """Return claims as any database can store them: at most eight levels deep, without numbers that JSON lacks.
+    """Return claims as any database can store them: at most eight levels deep, texts at most 4,000
+    characters long, without numbers that JSON lacks.
 
     Masked are nonces, tokens and whatever is named or looks like one, in addresses too, the platform's opaque data,
     and who somebody else is (``for_user``).
@@ -52,8 +55,13 @@ def _masked(name: str, value: object, depth: int = 1) -> object:
     if isinstance(value, list):
         return [_masked("", item, depth + 1) for item in value]
     if isinstance(value, str):
-        return _ADDRESS.sub(lambda found: _masked_address(found[0]), _JWT.sub(MASK, value))
+        return _ADDRESS.sub(lambda found: _masked_address(found[0]), _JWT.sub(MASK, _cut(value)))
     return str(value) if isinstance(value, float) and not isfinite(value) else value
+
+
+def _cut(text: str) -> str:
+    """Cut a text between two words, since the beginning of a key may no longer look like one."""
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT].rpartition(" ")[0] + "…"
 
 
 def _is_secret(name: str) -> bool:

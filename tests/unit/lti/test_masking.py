@@ -2,13 +2,14 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.lti.masking import FOR_USER, MASK, MAX_DEPTH, masked
+from app.lti.masking import _ADDRESS, _JWT, FOR_USER, MASK, MAX_DEPTH, MAX_TEXT, masked
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
@@ -37,8 +38,37 @@ def test_ordinary_claims_stay_as_they_are() -> None:
     assert masked(claims) == claims
 
 
-def test_tokens_are_masked_wherever_they_stand() -> None:
-    assert masked({"custom": {"note": f"see {JWT}!"}}) == {"custom": {"note": f"see {MASK}!"}}
+@pytest.mark.parametrize(
+    ("note", "shown"),
+    [
+        (f"see {JWT}!", f"see {MASK}!"),
+        (f"id={JWT}", f"id={MASK}"),
+        (f"at.{JWT}", f"at.{MASK}"),
+        (f"key-{JWT} {JWT}", f"{MASK} {MASK}"),
+        (f"eyJ-eyJ_{JWT}", MASK),
+        ("eyJhbGciOiJkaXIifQ..iv.text.tag", MASK),
+        ("HeyJude.example", "HeyJude.example"),
+        ("eyJude", "eyJude"),
+    ],
+)
+def test_tokens_are_masked_wherever_they_stand(note: str, shown: str) -> None:
+    assert masked({"custom": {"note": note}}) == {"custom": {"note": shown}}
+
+
+@pytest.mark.parametrize("pattern", [_JWT, _ADDRESS])
+@pytest.mark.parametrize(
+    "part", ["eyJa-", "eyJ", "-eyJ", "eyJa.", "eyJa-.", "eyJa..", "a-_", "http://", "https:", "é"]
+)
+def test_no_text_makes_a_pattern_look_at_it_again_and_again(pattern: re.Pattern[str], part: str) -> None:
+    # A million characters: moments where each is looked at once, hours where each is a new beginning.
+    pattern.sub(MASK, part * (1_000_000 // len(part)))
+
+
+def test_long_texts_are_cut_before_a_word_that_may_be_a_key() -> None:
+    assert masked({"a": "x" * MAX_TEXT}) == {"a": "x" * MAX_TEXT}
+    long = "word " * (MAX_TEXT // 5 - 2) + f"https://lms.example/a?q={'0' * 40}"
+    assert masked({"a": [long]}) == {"a": [("word " * (MAX_TEXT // 5 - 2)).strip() + "…"]}
+    assert masked({"a": "eyJa-" * 14_000}) == {"a": "…"}
 
 
 @pytest.mark.parametrize(
