@@ -20,6 +20,11 @@ from sqlmodel import Session, SQLModel
 from app.paths import MIGRATIONS
 
 SQLITE_BUSY_MS = 10_000
+# PostgreSQL reads without a transaction: ending one that only read would throw away its prepared statements.
+_READING: dict[str, dict[str, Any]] = {
+    "sqlite": {"sqlite_begin": "DEFERRED"},
+    "postgresql": {"isolation_level": "AUTOCOMMIT"},
+}
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _Row = TypeVar("_Row", bound=SQLModel)
@@ -70,7 +75,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.engine = _make_engine(self.url)
-        self._reading_engine = self.engine.execution_options(sqlite_begin="DEFERRED")
+        self._reading_engine = self.engine.execution_options(**_READING[self.url.get_backend_name()])
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 from wsgiref.headers import Headers
@@ -14,11 +15,12 @@ from whitenoise import WhiteNoise
 
 from app.courses.names import person_name
 from app.files import write_private
-from app.markdown import render_markdown
+from app.markdown import plain_text, render_markdown
 from app.settings import Settings
 
 MAX_REQUEST_BYTES = 1024 * 1024
 STATIC_SECONDS = 3600
+PLAIN_TEXTS = 512  # descriptions of experiences that a process remembers without their Markdown
 HSTS_SECONDS = 365 * 24 * 3600
 SOURCE_LANGUAGE = "en"
 LARGEST_ID = 2**31 - 1
@@ -56,6 +58,7 @@ def configure(app: Flask, settings: Settings) -> None:
         BOOTSTRAP_SERVE_LOCAL=True,
     )
     app.jinja_env.filters["markdown"] = render_markdown
+    app.jinja_env.filters["plain"] = lru_cache(PLAIN_TEXTS)(plain_text)
     app.jinja_env.globals.update(person_name=person_name, language_tag=language_tag)
     app.jinja_env.finalize = _escapable
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from flask import Blueprint, Flask, Request, Response, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
-from sqlalchemy import delete, update
+from sqlalchemy import bindparam, delete, update
 from sqlmodel import Session, col, select
 
 from app.courses.models import Course, Enrollment, EnrollmentState, User
@@ -128,24 +128,35 @@ def _require_launch() -> None:
             db.execute(update(Launch).where(col(Launch.id) == launch.id).values(last_seen_at=utc_now()))
 
 
+# Built once: it is asked with every request.
+_LAUNCH = (
+    select(Launch, User, Course, Enrollment)
+    .join(User, col(User.id) == Launch.user_id)
+    .join(Course, col(Course.id) == Launch.course_id)
+    .join(Enrollment, (col(Enrollment.user_id) == User.id) & (col(Enrollment.course_id) == Course.id))
+    .join(Platform, col(Platform.id) == Launch.platform_id)
+    .join(Deployment, col(Deployment.id) == Launch.deployment_id)
+    .where(
+        col(Launch.id) == bindparam("launch_id"),
+        col(Launch.key_hash).is_not_distinct_from(bindparam("key_hash")),
+        col(Launch.last_seen_at) > bindparam("seen_after"),
+        col(Launch.created_at) > bindparam("begun_after"),
+        Enrollment.workflow_state == EnrollmentState.ACTIVE,
+        Platform.workflow_state == RegistrationState.ACTIVE,
+        Deployment.workflow_state == RegistrationState.ACTIVE,
+    )
+)
+
+
 def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
-    idle = timedelta(minutes=current_settings().session_idle_minutes)
     row = db.exec(
-        select(Launch, User, Course, Enrollment)
-        .join(User, col(User.id) == Launch.user_id)
-        .join(Course, col(Course.id) == Launch.course_id)
-        .join(Enrollment, (col(Enrollment.user_id) == User.id) & (col(Enrollment.course_id) == Course.id))
-        .join(Platform, col(Platform.id) == Launch.platform_id)
-        .join(Deployment, col(Deployment.id) == Launch.deployment_id)
-        .where(
-            Launch.id == launch_id,
-            col(Launch.key_hash).is_(None) if not key else Launch.key_hash == hash_of(key),
-            Launch.last_seen_at > utc_now() - idle,
-            Launch.created_at > utc_now() - LIFETIME,
-            Enrollment.workflow_state == EnrollmentState.ACTIVE,
-            Platform.workflow_state == RegistrationState.ACTIVE,
-            Deployment.workflow_state == RegistrationState.ACTIVE,
-        )
+        _LAUNCH,
+        params={
+            "launch_id": launch_id,
+            "key_hash": hash_of(key) if key else None,
+            "seen_after": utc_now() - timedelta(minutes=current_settings().session_idle_minutes),
+            "begun_after": utc_now() - LIFETIME,
+        },
     ).first()
     if row is None:
         raise SessionEndedError(log="launch unknown, idle too long, or its platform was removed")

@@ -19,6 +19,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.database import database
+from app.identity import RIGHTS, Right
 from app.lti import tool
 from app.lti.addresses import origin_of
 from app.lti.canvas import developer_key
@@ -146,7 +147,8 @@ def _first_page(opened: Opened) -> str:
         "person": claims.review_of,
     }
     if not any(asked.values()):
-        return url_for("experiences.index", launch_id=opened.path_id)
+        writes = Right.WRITE_EXPERIENCES in RIGHTS[claims.visit.role]
+        return url_for("experiences.index" if writes else "conversations.shelf", launch_id=opened.path_id)
     return url_for("opening.open_target", launch_id=opened.path_id, **asked)
 
 
