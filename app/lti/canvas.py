@@ -30,7 +30,7 @@ DEEP_LINKING_PLACEMENTS = (
     "module_index_menu_modal",
     "editor_button",
 )
-# Where hosted Canvas serves what its issuers say of themselves.
+# Where hosted Canvas serves what its issuers say of themselves, signs people in and gives out tokens and keys.
 SSO_HOSTS = {
     "canvas.instructure.com": "sso.canvaslms.com",
     "canvas.beta.instructure.com": "sso.beta.canvaslms.com",

@@ -5,12 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import jwt
 import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
@@ -21,11 +23,14 @@ from werkzeug.test import TestResponse
 
 from app.database import utc_now
 from app.lti import canvas, tool
+from app.lti.keys import KeyRing
 from app.lti.models import Deployment, Invitation, Platform, RegistrationSource, RegistrationState
 from app.lti.outbound import OutboundSession
 from app.lti.registration.dynamic import (
     PLATFORM_CONFIGURATION,
     TOOL_CONFIGURATION,
+    ConfigurationRefusedError,
+    ForeignEndpointError,
     Initiation,
     OpenIdConfiguration,
     invite,
@@ -39,6 +44,7 @@ from app.lti.registration.platforms import (
     pending_deployments,
     save_platform,
 )
+from app.lti.services.client import PlatformServices
 from app.sandbox import Flavour, Sandbox, SandboxConfig, make_sandbox_server
 from tests.conftest import TOOL_URL
 from tests.support.people import BIOLOGY, login_answer
@@ -57,6 +63,7 @@ class Lms:
         self.url = f"http://127.0.0.1:{port}"
         self.asked: list[tuple[str, str, str | None]] = []
         self.received: list[dict[str, Any]] = []
+        self.assertions: list[str] = []
         self.configuration: dict[str, Any] = {
             "issuer": self.url,
             "authorization_endpoint": f"{self.url}/auth",
@@ -87,8 +94,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.lms.asked.append(("POST", self.path, self.headers["Authorization"]))
-        self.lms.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.lms.answer_post(self)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/token":
+            self.lms.assertions.append(dict(parse_qsl(body.decode()))["client_assertion"])
+            self.say(json.dumps({"access_token": "a-token", "expires_in": 3600}).encode())
+        else:
+            self.lms.received.append(json.loads(body))
+            self.lms.answer_post(self)
 
     def say(self, body: bytes, status: int = 200, location: str = "") -> None:
         self.send_response(status)
@@ -108,14 +120,27 @@ class Server(ThreadingHTTPServer):
         pass  # the tool hangs up
 
 
-@pytest.fixture
-def lms() -> Iterator[Lms]:
+@contextmanager
+def serve_lms() -> Iterator[Lms]:
     server = Server(("127.0.0.1", 0), type("OneHandler", (Handler,), {}))
     server.RequestHandlerClass.lms = Lms(server.server_port)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server.RequestHandlerClass.lms
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def lms() -> Iterator[Lms]:
+    with serve_lms() as served:
+        yield served
+
+
+@pytest.fixture
+def victim() -> Iterator[Lms]:
+    """A platform of somebody else's."""
+    with serve_lms() as served:
+        yield served
 
 
 @pytest.fixture
@@ -287,11 +312,65 @@ def test_canvas_is_asked_for_what_the_developer_key_says(lms: Lms, prefix: str) 
 
 @pytest.mark.parametrize(
     ("given", "kept"),
-    [("canvas.instructure.com", None), ("https://lms.example.edu/auth", "https://lms.example.edu/auth")],
+    [
+        (None, False),
+        ("canvas.instructure.com", False),
+        ("{lms}/auth", True),
+        ("{lms}", True),
+        ("{lms}:1/token", False),
+        ("{lms}@victim.example/token", False),
+        ("{lms}\\@victim.example/token", False),
+        ("https://victim.example/token", False),
+    ],
 )
-def test_the_audience_of_assertions_is_an_address(lms: Lms, given: str, kept: str | None) -> None:
-    lms.configuration["authorization_server"] = given
-    assert configuration(lms).audience == kept
+def test_the_audience_of_assertions_is_on_the_token_endpoints_origin(
+    lms: Lms, given: str | None, kept: bool
+) -> None:
+    lms.configuration["authorization_server"] = given = given and given.format(lms=lms.url)
+    assert configuration(lms).audience == (given if kept else None)
+
+
+def test_no_platform_gets_an_assertion_that_is_good_at_another(
+    app: Flask, client: FlaskClient, lms: Lms, victim: Lms, link: str, keys_dir: Path
+) -> None:
+    lms.configuration["authorization_server"] = victim.configuration["token_endpoint"]
+    assert client.post(link, data=lms.initiation).status_code == 200
+    (platform,) = platforms(app)
+    lms.answer_get = lambda handler: handler.say(b"{}")
+    services = PlatformServices(KeyRing(keys_dir), production=False)
+    services.request(platform, [tool.ROSTER_SCOPE], "GET", f"{lms.url}/members")
+    (assertion,) = lms.assertions
+    assert jwt.decode(assertion, options={"verify_signature": False})["aud"] == f"{lms.url}/token"
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["authorization_endpoint", "token_endpoint", "jwks_uri", "registration_endpoint"]
+)
+def test_an_endpoint_on_another_host_is_refused(
+    app: Flask, client: FlaskClient, lms: Lms, victim: Lms, link: str, endpoint: str
+) -> None:
+    lms.configuration[endpoint] = victim.configuration[endpoint]
+    refused(client.post(link, data=lms.initiation), "addresses on another host", "platform add")
+    assert platforms(app) == []
+    assert lms.received == victim.asked == []
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "http://lms.example.edu/keys",
+        "https://10.0.0.1/keys",
+        "https://169.254.169.254/latest",
+        "https://192.168.1.1/register",
+        "https://127.0.0.1/keys",
+        "http://localhost/keys",
+    ],
+)
+def test_another_port_or_name_is_another_host(
+    client: FlaskClient, lms: Lms, link: str, elsewhere: str
+) -> None:
+    lms.configuration["jwks_uri"] = elsewhere
+    refused(client.post(link, data=lms.initiation), "addresses on another host")
 
 
 def test_the_link_works_once(app: Flask, client: FlaskClient, lms: Lms, link: str) -> None:
@@ -391,10 +470,6 @@ def test_a_configuration_that_cannot_be_read_is_refused_in_time_and_the_link_sta
         {"token_endpoint": "https://lms.example.edu/" + "x" * 2000},
         {"token_endpoint": "https://lms.example.edu/\x00"},
         {"jwks_uri": "javascript:alert(1)"},
-        {"jwks_uri": "http://lms.example.edu/keys"},
-        {"jwks_uri": "https://10.0.0.1/keys"},
-        {"token_endpoint": "https://169.254.169.254/latest"},
-        {"registration_endpoint": "https://192.168.1.1/register"},
         {"registration_endpoint": ""},
         {"scopes_supported": "openid"},
         {PLATFORM_CONFIGURATION: None},
@@ -440,9 +515,30 @@ def test_hosted_canvas_serves_its_configuration_from_its_sign_on_host(lms: Lms, 
         ("authorization_endpoint", "token_endpoint", "jwks_uri", "registration_endpoint"), f"{at}/x"
     )
     issuer = f"https://canvas.{environment}instructure.com"
-    http = Saying(lms.configuration | said | {"issuer": issuer})
+    school = {"registration_endpoint": "https://canvas.school.example/api/lti/registrations"}
+    http = Saying(lms.configuration | said | school | {"issuer": issuer})
     for url in (f"{at}/api/lti/security/openid-configuration", f"{issuer}/openid"):
         assert read_configuration(http, Initiation(url, TOKEN)).issuer == issuer
+
+
+@pytest.mark.parametrize("endpoint", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("host", ["lms.example.edu", "sso.beta.canvaslms.com", "school.instructure.com"])
+def test_hosted_canvas_has_its_endpoints_on_its_own_hosts(lms: Lms, endpoint: str, host: str) -> None:
+    at = "https://sso.canvaslms.com"
+    said = dict.fromkeys(
+        ("authorization_endpoint", "token_endpoint", "jwks_uri", "registration_endpoint"), f"{at}/x"
+    ) | {endpoint: f"https://{host}/x", "issuer": "https://canvas.instructure.com"}
+    with pytest.raises(ForeignEndpointError, match="names https://"):
+        read_configuration(Saying(lms.configuration | said), Initiation(f"{at}/openid", TOKEN))
+
+
+def test_endpoints_are_asked_over_https_on_the_platforms_own_host_too(lms: Lms) -> None:
+    at = "https://lms.example.edu"
+    said = dict.fromkeys(
+        ("issuer", "authorization_endpoint", "token_endpoint", "registration_endpoint"), f"{at}/x"
+    ) | {"jwks_uri": "http://lms.example.edu/x"}
+    with pytest.raises(ConfigurationRefusedError, match="not an https address"):
+        read_configuration(Saying(lms.configuration | said), Initiation(f"{at}/openid", TOKEN))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 from app.database import Database, utc_now
 from app.errors import AppError
 from app.lti import canvas, tool
-from app.lti.addresses import host_of, without_query
+from app.lti.addresses import host_of, same_origin, without_query
 from app.lti.claims import MessageType
 from app.lti.models import MAX_ID, MAX_URL, Invitation, Platform, RegistrationSource
 from app.lti.outbound import OutboundError, OutboundSession
@@ -85,6 +85,17 @@ class ForeignConfigurationError(ConfigurationRefusedError):
     message = _l(
         "The configuration of your learning platform speaks for another host than the one it lies on, so it cannot be "
         "trusted. A self-hosted platform needs an issuer of its own."
+    )
+
+
+class ForeignEndpointError(ConfigurationRefusedError):
+    """The configuration leads to an endpoint on another host."""
+
+    code = "foreign_platform_endpoint"
+    message = _l(
+        "The configuration of your learning platform leads to addresses on another host than its own, so it cannot be "
+        "trusted. If they are right, ask whoever runs AI Experiences to register the platform with "
+        "“ai-experiences platform add”."
     )
 
 
@@ -174,12 +185,29 @@ class OpenIdConfiguration(BaseModel):
         return self.authorization_endpoint, self.token_endpoint, self.jwks_uri, self.registration_endpoint
 
     @property
-    def audience(self) -> str | None:
-        """The audience of the tool's assertions where it is not the token endpoint.
+    def hosts(self) -> set[str]:
+        """The hosts that the issuer speaks for, as `host_of` writes them; the empty one where it is no address."""
+        issuer = host_of(self.issuer)
+        return {issuer, canvas.SSO_HOSTS.get(issuer, issuer)}
 
-        Canvas puts a bare host here, and wants the token endpoint all the same.
+    @property
+    def foreign_endpoints(self) -> list[str]:
+        """The endpoints on other hosts than the issuer's.
+
+        Hosted Canvas takes registrations at the school's own host, which it alone can name; no secret goes there.
         """
-        return self.authorization_server if "://" in (self.authorization_server or "") else None
+        checked = self.endpoints[:-1] if host_of(self.issuer) in canvas.SSO_HOSTS else self.endpoints
+        return [endpoint for endpoint in checked if host_of(endpoint) not in self.hosts]
+
+    @property
+    def audience(self) -> str | None:
+        """The audience of the tool's assertions where it is not the token endpoint, on whose origin it has to be.
+
+        All platforms know the tool by one key: an assertion for another's audience would be good there. Canvas puts a
+        bare host here, and wants the token endpoint all the same.
+        """
+        named = self.authorization_server or ""
+        return named if same_origin(named, self.token_endpoint) else None
 
 
 class _ToolConfiguration(BaseModel):
@@ -234,7 +262,7 @@ def register_platform(
 def read_configuration(http: OutboundSession, initiation: Initiation) -> OpenIdConfiguration:
     """Fetch a platform's configuration and check it, its issuer's host too (section 3.5.1).
 
-    Raises a `RegistrationRefusedError`.
+    Its endpoints stand on that host as well, which the standard leaves open. Raises a `RegistrationRefusedError`.
     """
     try:
         body = http.fetch_json(initiation.configuration_url, headers=initiation.headers)
@@ -243,9 +271,13 @@ def read_configuration(http: OutboundSession, initiation: Initiation) -> OpenIdC
         raise ConfigurationUnavailableError(log=str(error)) from error
     except ValidationError as error:
         raise ConfigurationRefusedError(log=_problems(error)) from error
-    issuer = host_of(configuration.issuer)
-    if initiation.host not in {issuer, canvas.SSO_HOSTS.get(issuer)}:
+    if initiation.host not in configuration.hosts:
         raise ForeignConfigurationError(log=f"issuer {configuration.issuer!r} on {initiation.host!r:.300}")
+    # Its token endpoint could be another platform's, whose tokens the tool would then carry to this one's services.
+    # From its own host a platform gets its own tokens back, wherever its launches have the tool send them.
+    if foreign := configuration.foreign_endpoints:
+        told = ", ".join(map(without_query, foreign))
+        raise ForeignEndpointError(log=f"issuer {configuration.issuer!r} names {told:.1000}")
     try:
         for endpoint in configuration.endpoints:
             http.check_address(endpoint)
