@@ -155,7 +155,8 @@ def show_platforms() -> None:
         for found, deployments in list_platforms(session):
             click.echo(f"{found.issuer}\t{found.client_id}\t{', '.join(deployments) or '-'}\t{found.source}")
             for pending in pending_deployments(session, found.id):
-                click.echo(f"  pending since {pending.created_at:%Y-%m-%d}: {pending.deployment_id}")
+                name = f" ({pending.platform_name})" if pending.platform_name else ""
+                click.echo(f"  pending since {pending.created_at:%Y-%m-%d}: {pending.deployment_id}{name}")
 
 
 @platform.command("remove")

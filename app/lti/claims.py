@@ -65,6 +65,7 @@ class LaunchClaims:
     resource_link_title: str | None = None
     review_of: str | None = None
     deep_linking: Mapping[str, Any] | None = None
+    platform_guid: str | None = None
     platform_name: str | None = None
     platform_product: str | None = None
     locale: str | None = None
@@ -95,10 +96,17 @@ def parse_claims(body: Mapping[str, Any], app_url: str) -> LaunchClaims:
         resource_link_title=clean_line(_object(body, CLAIM + "resource_link").get("title"), MAX_NAME),
         review_of=_review_of(body) if message_type is MessageType.SUBMISSION_REVIEW else None,
         deep_linking=_deep_linking(body) if message_type is MessageType.DEEP_LINKING else None,
+        platform_guid=_guid(platform),
         platform_name=clean_line(platform.get("name"), MAX_NAME),
         platform_product=clean_line(platform.get("product_family_code"), 64),
         locale=clean_line(presentation.get("locale") or body.get("locale"), MAX_LOCALE),
     )
+
+
+def _guid(platform: Mapping[str, Any]) -> str | None:
+    """Return what tells a platform's instances apart (Core 1.3, 5.4.2); cleaned or cut, it could be another's."""
+    guid = platform.get("guid")
+    return guid if guid == clean_line(guid, MAX_ID) else None
 
 
 def _message_type(body: Mapping[str, Any]) -> MessageType:

@@ -23,7 +23,7 @@ from app.lti.key_sets import KeySetError, KeySets, UnknownKeyError
 from app.lti.keys import ALGORITHM
 from app.lti.login import STORAGE_TARGET, take_login
 from app.lti.models import MAX_ID, Deployment, Launch, Login, Platform, RegistrationState
-from app.lti.offered import record_offer
+from app.lti.offered import record_instance, record_offer
 from app.lti.refusals import (
     AnotherBrowserError,
     DeploymentNotApprovedError,
@@ -88,6 +88,7 @@ def receive_launch(
     deployment_id = _deployment_id(body)
     with database.transaction() as session:
         deployment = note_deployment(session, platform, deployment_id, approve=auto_approve)
+        record_instance(deployment, claims)
         opened = (
             _enter(session, platform, deployment, claims, keeps_cookies=answer.keeps_cookies)
             if deployment.workflow_state is RegistrationState.ACTIVE

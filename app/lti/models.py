@@ -42,8 +42,8 @@ class ScoreState(StrEnum):
 class Platform(SQLModel, table=True):
     """A registration: the tool's client id at an issuer, with the issuer's addresses (LTI Security Framework 1.1).
 
-    ``name`` and ``product`` (LTI's ``product_family_code``) are what its launches say of it. ``private_key_file`` is
-    the one key of a `tool_config.json` entry that names its own.
+    ``product`` (LTI's ``product_family_code``) is what its launches say of it. ``private_key_file`` is the one key of
+    a `tool_config.json` entry that names its own.
     """
 
     __tablename__ = "platforms"
@@ -57,7 +57,6 @@ class Platform(SQLModel, table=True):
     key_set_url: str = Field(max_length=2000)
     auth_audience: str | None = Field(default=None, max_length=2000)
     private_key_file: str | None = Field(default=None, max_length=2000)
-    name: str | None = Field(default=None, max_length=255)
     product: str | None = Field(default=None, max_length=64)
     source: RegistrationSource = Field(sa_type=text_enum(RegistrationSource))
     workflow_state: RegistrationState = Field(
@@ -70,6 +69,8 @@ class Deployment(SQLModel, table=True):
     """One installation of the registered tool at a platform. Deployments share no courses.
 
     ``home_id`` is set on one that replaces another (a reinstalled tool): it opens that one's courses.
+    ``platform_guid`` and ``platform_name`` are what its launches say of the platform instance that they come from (LTI
+    Core 1.3, 5.4.2): schools that share a client are told apart by it.
     """
 
     __tablename__ = "deployments"
@@ -79,6 +80,8 @@ class Deployment(SQLModel, table=True):
     platform_id: int = Field(foreign_key="platforms.id")
     deployment_id: str = Field(max_length=255)
     home_id: int | None = Field(default=None, foreign_key="deployments.id")
+    platform_guid: str | None = Field(default=None, max_length=MAX_ID)
+    platform_name: str | None = Field(default=None, max_length=255)
     source: RegistrationSource = Field(sa_type=text_enum(RegistrationSource))
     workflow_state: RegistrationState = Field(
         default=RegistrationState.ACTIVE, sa_type=text_enum(RegistrationState)

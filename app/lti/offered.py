@@ -5,20 +5,24 @@ from sqlmodel import Session
 from app.database import upsert
 from app.experiences.course_copy import find_linked
 from app.lti.claims import LaunchClaims
-from app.lti.models import CourseServices, Platform
+from app.lti.models import CourseServices, Deployment, Platform
 from app.lti.services.grades import record_line_item
 
 
+def record_instance(deployment: Deployment, claims: LaunchClaims) -> None:
+    """Write down which instance of the platform a deployment is of, approved or not. A launch may leave it out."""
+    deployment.platform_guid = claims.platform_guid or deployment.platform_guid
+    deployment.platform_name = claims.platform_name or deployment.platform_name
+
+
 def record_offer(session: Session, platform: Platform, course_id: int, claims: LaunchClaims) -> None:
-    """Write down the platform's name and the course's services where they have changed.
+    """Write down the platform's product and the course's services where they have changed.
 
     A teacher's launch that names no roster says that there is none. Line items and their scopes belong to a link
     (AGS 2.0, section 3.1): one that leaves them out says nothing of the others'.
     """
-    said = (claims.platform_name or platform.name, claims.platform_product or platform.product)
-    if said != (platform.name, platform.product):
-        known = session.get_one(Platform, platform.id)
-        known.name, known.product = said
+    if claims.platform_product not in {None, platform.product}:
+        session.get_one(Platform, platform.id).product = claims.platform_product
     offer = session.get(CourseServices, course_id) or upsert(
         session, CourseServices, key={"course_id": course_id}, values={}
     )

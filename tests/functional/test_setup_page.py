@@ -287,10 +287,10 @@ def test_whatever_a_launch_carries_is_shown_as_text(
 
 
 def test_long_values_are_folded_away(app: Flask, sandbox: Sandbox) -> None:
-    page = Visitor.launch(app, sandbox, "ingrid.bauer", long="a" * 5_000).page("/setup")
+    page = Visitor.launch(app, sandbox, "ingrid.bauer", long="a" * 3_000).page("/setup")
     folded = next(details for details in page.select("details") if "aaa" in details.text)
     assert len(folded.summary.text) < 200
-    assert "a" * 5_000 in folded.select_one("pre").text
+    assert "a" * 3_000 in folded.select_one("pre").text
 
 
 def test_somebody_who_became_an_administrator_since_sees_no_other_ones_claims(
@@ -338,9 +338,12 @@ def launch_by(*args: Any, **options: Any) -> Visitor:
     return Visitor.arrive(*launch_answer(*args, **options))
 
 
-def launch_pending(app: Flask, sandbox: Sandbox, deployment: str, client_id: str | None = None) -> int:
+def launch_pending(
+    app: Flask, sandbox: Sandbox, deployment: str, client_id: str | None = None, **claims: Any
+) -> int:
     """Launch by a deployment that nobody has approved, and return its id."""
-    assert launch_answer(app, sandbox, deployment=deployment, client_id=client_id)[1].status_code == 403
+    answer = launch_answer(app, sandbox, deployment=deployment, client_id=client_id, **claims)[1]
+    assert answer.status_code == 403
     with app.extensions["database"].snapshot() as db:
         query = select(Deployment).where(Deployment.deployment_id == deployment)
         return db.exec(query.order_by(Deployment.id.desc())).first().id
@@ -442,6 +445,101 @@ def test_another_clients_deployments_are_neither_seen_nor_touched(
     replaced = {"replaces": str(theirs)}
     assert administrator.post(f"/setup/deployments/{ours}/approve", replaced).status_code == 404
     assert deployment(app, "ours").workflow_state is RegistrationState.PENDING
+
+
+def school(guid: str | None, name: str = "A school") -> dict[str, Any]:
+    """Return the claim by which one of several schools that share a client says which it is."""
+    return {LTI + "tool_platform": {"guid": guid, "name": name, "product_family_code": "canvas"}}
+
+
+@pytest.fixture
+def two_schools(app: Flask, sandbox: Sandbox) -> tuple[Visitor, Visitor]:
+    """The administrators of two schools at one client, each in a deployment of their own with a course."""
+    first = launch_by(app, sandbox, **school("first", "First school"))
+    with app.extensions["database"].transaction() as db:
+        fields = registration(sandbox.config) | {"deployment_ids": ["second-1"]}
+        save_platform(
+            db, sandbox.config.issuer, PlatformEntry.model_validate(fields), RegistrationSource.COMMAND
+        )
+    return first, launch_by(app, sandbox, deployment="second-1", **school("second", "Second school"))
+
+
+def test_schools_that_share_a_client_decide_on_their_own_deployments_alone(
+    app: Flask, sandbox: Sandbox, two_schools: tuple[Visitor, Visitor]
+) -> None:
+    first, second = two_schools
+    theirs = launch_pending(app, sandbox, "second-2", **school("second"))
+    page = first.page("/setup")
+    assert page.select("[data-testid=pending]") == []
+    assert "second" not in page.text
+    assert first.post(f"/setup/deployments/{theirs}/approve").status_code == 404
+    assert first.post(f"/setup/deployments/{theirs}/refuse").status_code == 404
+    assert deployment(app, "second-2").workflow_state is RegistrationState.PENDING
+    (row,) = second.page("/setup").select("[data-testid=pending]")
+    assert "second-2" in row.text
+    assert second.post(f"/setup/deployments/{theirs}/approve").status_code == 303
+    assert deployment(app, "second-2").workflow_state is RegistrationState.ACTIVE
+
+
+def test_a_school_takes_over_no_other_schools_courses(
+    app: Flask, sandbox: Sandbox, two_schools: tuple[Visitor, Visitor]
+) -> None:
+    first, second = two_schools
+    ours = launch_pending(app, sandbox, "first-2", **school("first"))
+    (option,) = first.page("/setup").select("[data-testid=pending] option[value]:not([value=''])")
+    assert sandbox.config.deployment_id in option.text
+    replaced = {"replaces": str(deployment(app, "second-1").id)}
+    assert first.post(f"/setup/deployments/{ours}/approve", replaced).status_code == 404
+    assert second.post(f"/setup/deployments/{ours}/approve", replaced).status_code == 404
+    assert deployment(app, "first-2").workflow_state is RegistrationState.PENDING
+
+
+@pytest.mark.parametrize("guid", [None, "", " ", "g" * 256, "gu\u202eid", 7])
+def test_where_a_platform_tells_no_instances_apart_whoever_runs_the_tool_decides(
+    app: Flask, sandbox: Sandbox, guid: Any
+) -> None:
+    administrator = launch_by(app, sandbox, **school(guid))
+    pending = [
+        launch_pending(app, sandbox, "same", **school(guid)),
+        launch_pending(app, sandbox, "other", **school("other")),
+    ]
+    page = administrator.page("/setup")
+    assert page.select("[data-testid=pending]") == []
+    assert "ai-experiences platform approve" in page.select_one("[data-testid=decided-elsewhere]").text
+    for each in pending:
+        assert administrator.post(f"/setup/deployments/{each}/approve").status_code == 404
+        assert administrator.post(f"/setup/deployments/{each}/refuse").status_code == 404
+
+
+def test_each_school_at_a_client_keeps_its_own_name(
+    app: Flask, sandbox: Sandbox, two_schools: tuple[Visitor, Visitor]
+) -> None:
+    first, second = two_schools
+    for visitor, own, foreign in (
+        (first, "First school", "Second school"),
+        (second, "Second school", "First school"),
+    ):
+        facts = visitor.page("/setup").select_one("section[aria-labelledby=platform-title]").text
+        assert own in facts
+        assert foreign not in facts
+
+
+def test_what_a_deployments_instance_says_of_itself_is_kept_and_brought_up_to_date(
+    app: Flask, sandbox: Sandbox
+) -> None:
+    def kept(deployment_id: str) -> tuple[str | None, str | None]:
+        found = deployment(app, deployment_id)
+        return found.platform_guid, found.platform_name
+
+    own = sandbox.config.deployment_id
+    launch_by(app, sandbox, **school("one", "Old name"))
+    launch_by(app, sandbox, **school("one", "New name"))
+    launch_by(app, sandbox, **{LTI + "tool_platform": ABSENT})
+    assert kept(own) == ("one", "New name")
+    launch_pending(app, sandbox, "fresh", **{LTI + "tool_platform": ABSENT})
+    assert kept("fresh") == (None, None)
+    launch_pending(app, sandbox, "fresh", **school("two", "Another"))
+    assert kept("fresh") == ("two", "Another")
 
 
 @pytest.mark.parametrize("replaces", ["x", "0", "-1", "99999999999999999999", "1 OR 1"])

@@ -131,9 +131,12 @@ def test_a_pending_deployment_is_shown_and_approved_in_place_of_another(tmp_path
     run(*ADD)
     database = Database("sqlite:///instance/ai_experiences.db")
     with database.transaction() as session:
-        note_deployment(session, find_platform(session, "https://lms.example.edu", "7"), "2")
+        pending = note_deployment(session, find_platform(session, "https://lms.example.edu", "7"), "2")
+        pending.platform_name = "Example University"
     database.engine.dispose()
-    assert re.search(r"pending since \d{4}-\d\d-\d\d: 2\n", run("platform", "list").output)
+    assert re.search(
+        r"pending since \d{4}-\d\d-\d\d: 2 \(Example University\)\n", run("platform", "list").output
+    )
     names = ("--issuer", "https://lms.example.edu", "--client-id", "7")
     unknown = run("platform", "approve", *names, "--deployment-id", "2", "--replaces", "3")
     assert unknown.exit_code == 1

@@ -1,17 +1,22 @@
-"""Deciding on a platform's pending deployments, by the platform's own administrators."""
+"""Deciding on pending deployments, by the administrators of the platform instance that they are of.
+
+Schools may share a client (hosted Canvas): who administers one decides on none of another's. Where the platform does
+not tell its instances apart (LTI Core 1.3, 5.4.2), nobody there decides on any deployment but their own.
+"""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from app.courses.models import Course
 from app.errors import ConflictError, NotFoundError
 from app.identity import Identity, Right
-from app.lti.models import Deployment, RegistrationState
+from app.lti.models import Deployment, Launch, RegistrationState
 from app.lti.registration.platforms import PlatformConfigError, approve_deployment, remove_deployment
 
 logger = logging.getLogger(__name__)
@@ -49,14 +54,14 @@ class Approvals:
     replaceable: Sequence[KnownDeployment]
 
 
-def approvals_of(session: Session, identity: Identity) -> Approvals:
-    """List what is to be decided at the administrator's platform. One query. Raises `ForbiddenError`."""
+def approvals_of(session: Session, identity: Identity, launch: Launch) -> Approvals:
+    """List what is to be decided where the administrator's launch came from. One query. Raises `ForbiddenError`."""
     identity.require(Right.ADMINISTER_PLATFORM)
     courses_of = func.coalesce(Deployment.home_id, Deployment.id)
     found = session.exec(
         select(Deployment, func.count(col(Course.id)))
         .outerjoin(Course, col(Course.deployment_id) == courses_of)
-        .where(Deployment.platform_id == identity.course.platform_id)
+        .where(_same_instance(launch))
         .group_by(col(Deployment.id))
         .order_by(col(Deployment.id))
     ).all()
@@ -70,13 +75,15 @@ def approvals_of(session: Session, identity: Identity) -> Approvals:
     )
 
 
-def approve(session: Session, identity: Identity, deployment_id: int, replaces_id: int | None) -> None:
+def approve(
+    session: Session, identity: Identity, launch: Launch, deployment_id: int, replaces_id: int | None
+) -> None:
     """Let a pending deployment's launches in; as one that replaces another, to that one's courses.
 
     Raises `ForbiddenError`, `NotFoundError`, `DecidedMeanwhileError` or `NotReplaceableError`.
     """
-    deployment = _pending(session, identity, deployment_id)
-    replaced = _of_platform(session, identity, replaces_id) if replaces_id is not None else None
+    deployment = _pending(session, identity, launch, deployment_id)
+    replaced = _find(session, launch, replaces_id) if replaces_id is not None else None
     try:
         approve_deployment(session, deployment, replaced)
     except PlatformConfigError as error:
@@ -84,27 +91,35 @@ def approve(session: Session, identity: Identity, deployment_id: int, replaces_i
     logger.info("user %s approved deployment %s in place of %s", identity.user.id, deployment.id, replaces_id)
 
 
-def refuse(session: Session, identity: Identity, deployment_id: int) -> None:
+def refuse(session: Session, identity: Identity, launch: Launch, deployment_id: int) -> None:
     """Refuse a pending deployment's launches. Raises `ForbiddenError`, `NotFoundError` or `DecidedMeanwhileError`."""
-    deployment = _pending(session, identity, deployment_id)
+    deployment = _pending(session, identity, launch, deployment_id)
     remove_deployment(deployment)
     logger.info("user %s refused deployment %s", identity.user.id, deployment.id)
 
 
-def _pending(session: Session, identity: Identity, deployment_id: int) -> Deployment:
+def _pending(session: Session, identity: Identity, launch: Launch, deployment_id: int) -> Deployment:
     identity.require(Right.ADMINISTER_PLATFORM)
-    deployment = _of_platform(session, identity, deployment_id)
+    deployment = _find(session, launch, deployment_id)
     if deployment.workflow_state is not RegistrationState.PENDING:
         raise DecidedMeanwhileError(log=f"deployment {deployment_id} is {deployment.workflow_state}")
     return deployment
 
 
-def _of_platform(session: Session, identity: Identity, deployment_id: int) -> Deployment:
+def _find(session: Session, launch: Launch, deployment_id: int) -> Deployment:
     found = session.exec(
-        select(Deployment)
-        .where(Deployment.id == deployment_id, Deployment.platform_id == identity.course.platform_id)
-        .with_for_update()
+        select(Deployment).where(Deployment.id == deployment_id, _same_instance(launch)).with_for_update()
     ).first()
     if found is None:
         raise NotFoundError(log=f"deployment {deployment_id}")
     return found
+
+
+def _same_instance(launch: Launch) -> ColumnElement[bool]:
+    """Choose the deployments of the platform instance that a launch came from: no other where it is not known."""
+    own = aliased(Deployment)
+    guid = select(own.platform_guid).where(own.id == launch.deployment_id).scalar_subquery()
+    return and_(
+        col(Deployment.platform_id) == launch.platform_id,
+        or_(col(Deployment.id) == launch.deployment_id, col(Deployment.platform_guid) == guid),
+    )

@@ -57,7 +57,7 @@ def show() -> str:
         role_names=ROLE_NAMES,
         role_uses=ROLE_USES,
         field_states=FIELD_STATES,
-        approvals=approvals.approvals_of(session, identity),
+        approvals=approvals.approvals_of(session, identity, current_launch()),
         pairs=people.people_to_link(session, identity),
     )
 
@@ -66,7 +66,7 @@ def show() -> str:
 def approve(deployment_id: int) -> Response:
     """Let a pending deployment in, with courses of its own or with those of another."""
     replaces_id = _posted_id("replaces") if request.form.get("replaces") else None
-    approvals.approve(request_session(), current_identity(), deployment_id, replaces_id)
+    approvals.approve(request_session(), current_identity(), current_launch(), deployment_id, replaces_id)
     flash(gettext("Approved. The tool opens there now."), "success")
     return redirect(url_for(".show"), 303)
 
@@ -74,7 +74,7 @@ def approve(deployment_id: int) -> Response:
 @blueprint.post("/setup/deployments/<id:deployment_id>/refuse")
 def refuse(deployment_id: int) -> Response:
     """Keep a pending deployment out."""
-    approvals.refuse(request_session(), current_identity(), deployment_id)
+    approvals.refuse(request_session(), current_identity(), current_launch(), deployment_id)
     flash(gettext("Refused. The tool does not open there."), "success")
     return redirect(url_for(".show"), 303)
 

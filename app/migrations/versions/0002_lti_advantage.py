@@ -103,6 +103,8 @@ def upgrade() -> None:
 
     with op.batch_alter_table('deployments', schema=None) as batch_op:
         batch_op.add_column(sa.Column('home_id', sa.Integer(), nullable=True))
+        batch_op.add_column(sa.Column('platform_guid', sa.String(255), nullable=True))
+        batch_op.add_column(sa.Column('platform_name', sa.String(255), nullable=True))
         batch_op.add_column(sa.Column('created_at', sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()))
         batch_op.create_foreign_key(batch_op.f('fk_deployments_home_id_deployments'), 'deployments', ['home_id'], ['id'])
 
@@ -132,7 +134,6 @@ def upgrade() -> None:
 
     with op.batch_alter_table('platforms', schema=None) as batch_op:
         batch_op.add_column(sa.Column('private_key_file', sa.String(2000), nullable=True))
-        batch_op.add_column(sa.Column('name', sa.String(255), nullable=True))
         batch_op.add_column(sa.Column('product', sa.String(64), nullable=True))
 
     with op.batch_alter_table('users', schema=None) as batch_op:
@@ -151,7 +152,6 @@ def downgrade() -> None:
 
     with op.batch_alter_table('platforms', schema=None) as batch_op:
         batch_op.drop_column('product')
-        batch_op.drop_column('name')
         batch_op.drop_column('private_key_file')
 
     with op.batch_alter_table('logins', schema=None) as batch_op:
@@ -181,6 +181,8 @@ def downgrade() -> None:
     with op.batch_alter_table('deployments', schema=None) as batch_op:
         batch_op.drop_constraint(batch_op.f('fk_deployments_home_id_deployments'), type_='foreignkey')
         batch_op.drop_column('created_at')
+        batch_op.drop_column('platform_name')
+        batch_op.drop_column('platform_guid')
         batch_op.drop_column('home_id')
 
     with op.batch_alter_table('courses', schema=None) as batch_op:

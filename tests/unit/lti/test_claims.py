@@ -69,6 +69,8 @@ def check_fits(claims: LaunchClaims) -> None:
         visit.course_label,
         claims.resource_link_title,
         claims.locale,
+        claims.platform_guid,
+        claims.platform_name,
     ):
         assert name is None or (name.strip() == name and 0 < len(name) <= MAX_NAME)
         assert not set(name or "") & set("\x00\ud800\u202e\n")
