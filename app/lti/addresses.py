@@ -1,16 +1,18 @@
 """Web addresses that came from outside: what counts as one, whose it is, and whether it is safe to go there."""
 
+import re
 from urllib.parse import urlencode, urlsplit
 
 from app.lti.models import MAX_URL
 from app.settings import is_loopback
 
 _USUAL_PORTS = {"https": 443, "http": 80}
+_AUTHORITY = re.compile(r"([\w-]+(\.[\w-]+)*|\[[0-9a-f:.]+\])(:[0-9]*)?", re.ASCII | re.IGNORECASE)
 
 
 def web_address(value: object) -> str | None:
     """Return the value where it is an http or https address that a table holds. Who may be asked is another rule."""
-    if not isinstance(value, str) or len(value) > MAX_URL or not (value.isascii() and value.isprintable()):
+    if not isinstance(value, str) or len(value) > MAX_URL:
         return None
     return value if value.startswith(("https://", "http://")) and host_of(value) else None
 
@@ -18,14 +20,16 @@ def web_address(value: object) -> str | None:
 def host_of(address: str) -> str:
     """Return an address's host, with its port where that is not the usual one; empty for no address.
 
-    One with a user's name is none: browsers and servers read it differently.
+    What browsers, servers and `urlsplit` read differently is none: a user's name, controls (which `urlsplit` drops),
+    a dot at the end, port 0 (which asks the usual one).
     """
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return ""
-    if any(mark in parts.netloc for mark in "@\\ "):
+    written = address.isascii() and address.isprintable() and _AUTHORITY.fullmatch(parts.netloc)
+    if not written or port == 0:
         return ""
     host = f"[{host}]" if ":" in host else host
     return host if port in {None, _USUAL_PORTS.get(parts.scheme)} else f"{host}:{port}"

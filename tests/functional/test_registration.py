@@ -63,6 +63,7 @@ class Lms:
         self.url = f"http://127.0.0.1:{port}"
         self.asked: list[tuple[str, str, str | None]] = []
         self.received: list[dict[str, Any]] = []
+        self.hosts: list[str] = []
         self.assertions: list[str] = []
         self.configuration: dict[str, Any] = {
             "issuer": self.url,
@@ -89,10 +90,12 @@ class Handler(BaseHTTPRequestHandler):
     lms: Lms
 
     def do_GET(self) -> None:
+        self.lms.hosts.append(self.headers["Host"])
         self.lms.asked.append(("GET", self.path, self.headers["Authorization"]))
         self.lms.answer_get(self)
 
     def do_POST(self) -> None:
+        self.lms.hosts.append(self.headers["Host"])
         self.lms.asked.append(("POST", self.path, self.headers["Authorization"]))
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/token":
@@ -420,8 +423,68 @@ def test_a_link_opened_by_hand_is_explained(client: FlaskClient, link: str, url:
         refused(response, "paste it where your learning platform registers a tool")
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://{lms}\\@{victim}/openid-configuration",
+        "http://{victim}\\@{lms}/openid-configuration",
+        "http://{victim}@{lms}/openid-configuration",
+        "http://{victim}%40{lms}/openid-configuration",
+        "http://user:word@{lms}/openid-configuration",
+        "http://@{lms}/openid-configuration",
+        "http://{lms}\t@{victim}/openid-configuration",
+        "http://{lms}\n.{victim}/openid-configuration",
+        "http://{lms}\x00{victim}/openid-configuration",
+        "http://{lms}/openid-configuration\r\nHost: {victim}",
+        " http://{lms}/openid-configuration",
+        "http://{lms} {victim}/openid-configuration",
+        "http://localhost.:{port}/openid-configuration",
+        "http://127.0.0.1:0/openid-configuration",
+        "http://127\u30020\u30020\u30021:{port}/openid-configuration",
+        "//{lms}/openid-configuration",
+    ],
+)
+def test_an_address_whose_host_can_be_read_in_two_ways_is_refused(
+    client: FlaskClient, lms: Lms, victim: Lms, link: str, address: str
+) -> None:
+    hosts = {"lms": urlsplit(lms.url).netloc, "victim": urlsplit(victim.url).netloc}
+    given = {"openid_configuration": address.format(**hosts, port=urlsplit(lms.url).port)}
+    for response in (client.get(link, query_string=given), client.post(link, data=given)):
+        refused(response, "paste it where your learning platform registers a tool")
+        assert not any(host in response.text for host in hosts.values())
+    assert lms.asked == victim.asked == []
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [
+        ("http://LocalHost:{port}/openid-configuration", "localhost:{port}"),
+        ("http://127.0.0.1:0{port}/openid-configuration", "127.0.0.1:{port}"),
+        ("http://127.0.0.1:{port}/\\@{victim}", "127.0.0.1:{port}"),
+        ("http://127.0.0.1:{port}?@{victim}", "127.0.0.1:{port}"),
+        ("http://127.0.0.1:{port}#@{victim}", "127.0.0.1:{port}"),
+    ],
+)
+def test_the_page_names_the_host_that_is_asked(
+    client: FlaskClient, lms: Lms, victim: Lms, link: str, address: str, named: str
+) -> None:
+    port = urlsplit(lms.url).port
+    given = {"openid_configuration": address.format(port=port, victim=urlsplit(victim.url).netloc)}
+    page = client.get(link, query_string=given)
+    assert text(page, "platform-host").split()[0] == named.format(port=port)
+    client.post(link, data=given)
+    assert set(lms.hosts) == {named.format(port=port)}
+    assert victim.asked == []
+
+
+@pytest.mark.parametrize("address", ["https://LMS.example.edu:443/cfg", "https://lms.example.edu:/cfg"])
+def test_the_page_leaves_the_usual_port_out(client: FlaskClient, link: str, address: str) -> None:
+    page = client.get(link, query_string={"openid_configuration": address})
+    assert text(page, "platform-host").split()[0] == "lms.example.edu"
+
+
 def test_what_the_platform_adds_is_shown_as_text(client: FlaskClient, link: str) -> None:
-    url = 'https://lms.example.edu"><script>alert(1)</script>'
+    url = 'https://lms.example.edu/"><script>alert(1)</script>'
     page = client.get(link, query_string={"openid_configuration": url, "registration_token": '"><b>'})
     assert "<script>alert" not in page.text
     assert "<b>" not in page.text

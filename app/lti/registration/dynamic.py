@@ -15,9 +15,9 @@ from sqlmodel import Session, col, select
 from app.database import Database, utc_now
 from app.errors import AppError
 from app.lti import canvas, tool
-from app.lti.addresses import host_of, same_origin, without_query
+from app.lti.addresses import host_of, same_origin, web_address, without_query
 from app.lti.claims import MessageType
-from app.lti.models import MAX_ID, MAX_URL, Invitation, Platform, RegistrationSource
+from app.lti.models import MAX_ID, Invitation, Platform, RegistrationSource
 from app.lti.outbound import OutboundError, OutboundSession
 from app.lti.registration.platforms import PlatformEntry, WebAddress, save_platform
 from app.secret import hash_of, new_secret
@@ -223,11 +223,11 @@ class _Answer(BaseModel):
 
 def read_initiation(parameters: Mapping[str, str]) -> Initiation:
     """Read a registration initiation request. Raises `IncompleteRegistrationError`."""
-    url = parameters.get("openid_configuration", "")
-    initiation = Initiation(url, parameters.get("registration_token"))
-    if not initiation.host or len(url) > MAX_URL:
-        raise IncompleteRegistrationError(log=f"openid_configuration {without_query(url)!r:.300}")
-    return initiation
+    given = parameters.get("openid_configuration", "")
+    url = web_address(given)
+    if url is None:
+        raise IncompleteRegistrationError(log=f"openid_configuration {without_query(given)!r:.300}")
+    return Initiation(url, parameters.get("registration_token"))
 
 
 def invite(session: Session, days: int) -> str:

@@ -1,6 +1,9 @@
 """What counts as a web address, and whose it is."""
 
+from urllib.parse import urlsplit
+
 import pytest
+import requests
 
 from app.lti.addresses import host_of, is_protected, origin_of, same_origin, web_address, with_query
 from app.lti.models import MAX_URL
@@ -24,6 +27,23 @@ from app.lti.models import MAX_URL
         "https://lms.exämple/",
         "https://tool.example@lms.example/",
         "https://lms.example\\@tool.example/",
+        "https://lms.example:443\\@tool.example/",
+        "https://lms.example%40tool.example/",
+        "https://lms.example%2f.tool.example/",
+        "https://lms.example;tool.example/",
+        "https://lms.example\t@tool.example/",
+        "https://lms.example\n.tool.example/",
+        "https://lms.example/\r",
+        " https://lms.example/",
+        "\x01https://lms.example/",
+        "https://lms\u3002example/",
+        "https://lms.example\uff0f.tool.example/",
+        "https://lms.example./",
+        "https://lms..example/",
+        "https://.example/",
+        "https://lms.example:0/",
+        "https://lms.example:+443/",
+        "https://[fe80::1%25eth0]/",
         "https://lms.example/" + "x" * MAX_URL,
     ],
 )
@@ -36,6 +56,38 @@ def test_what_no_browser_should_be_sent_to_is_no_address(value: object) -> None:
 )
 def test_an_address_is_kept_as_it_came(value: str) -> None:
     assert web_address(value) == value
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.5:18705\\@127.0.0.6:18706/cfg",
+        "http://lms.example\t:80/",
+        "https://lms.example\n.tool.example/",
+        "https://user:word@lms.example/",
+        "https://lms.example./",
+        "https://lms.example:0/",
+    ],
+)
+def test_what_can_be_read_in_two_ways_has_no_host_and_no_origin(address: str) -> None:
+    assert host_of(address) == origin_of(address) == ""
+    assert not is_protected(address, production=False)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://lms.example/@tool.example",
+        "https://lms.example?@tool.example",
+        "https://lms.example#@tool.example/",
+        "https://lms.example/\\@tool.example",
+        "https://LMS.example:0443/",
+        "https://lms.example:/",
+    ],
+)
+def test_one_host_has_one_name(address: str) -> None:
+    assert host_of(address) == "lms.example"
+    assert urlsplit(requests.Request("GET", address).prepare().url or "").hostname == "lms.example"
 
 
 def test_an_origin_is_written_as_browsers_write_it() -> None:
