@@ -1,6 +1,8 @@
 """The engine, one session a request that commits once at its end, short transactions beside it, and migrations."""
 
+import math
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,15 +13,19 @@ from typing import Any, TypeVar, cast
 from alembic import command
 from alembic.config import Config
 from flask import Flask, Response, current_app, g, request
-from sqlalchemy import DateTime, Dialect, Engine, Enum, create_engine, event, make_url
+from sqlalchemy import ColumnElement, DateTime, Dialect, Engine, Enum, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, SQLModel
 
 from app.paths import MIGRATIONS
 
 SQLITE_BUSY_MS = 10_000
+PING_AFTER_SECONDS = 5.0
 # PostgreSQL reads without a transaction: ending one that only read would throw away its prepared statements.
 _READING: dict[str, dict[str, Any]] = {
     "sqlite": {"sqlite_begin": "DEFERRED"},
@@ -148,16 +154,24 @@ def insert_into(session: Session, model: type[SQLModel]) -> Any:  # noqa: ANN401
     return _INSERTS[session.get_bind().dialect.name](model)
 
 
-def upsert(session: Session, model: type[_Row], key: dict[str, Any], values: dict[str, Any]) -> _Row:
+def upsert(
+    session: Session,
+    model: type[_Row],
+    key: dict[str, Any],
+    values: dict[str, Any],
+    *,
+    where: ColumnElement[bool] | None = None,
+) -> _Row:
     """Write `values` into the row that `key` (a unique constraint's columns) names, made where it is missing.
 
-    Safe when two workers meet the same key at once.
+    Safe when two workers meet the same key at once. Raises `NoResultFound` for a row that is not as `where` wants it,
+    which stays as it is.
     """
     fresh = model(**key, **values).model_dump(exclude={"id"})
     statement = (
         insert_into(session, model)
         .values(fresh)
-        .on_conflict_do_update(index_elements=list(key), set_=values or key)
+        .on_conflict_do_update(index_elements=list(key), set_=values or key, where=where)
     )
     rows = session.scalars(statement.returning(model), execution_options={"populate_existing": True})
     row: _Row = rows.one()
@@ -180,11 +194,32 @@ def _close_request_session(_error: BaseException | None) -> None:
 def _make_engine(url: URL) -> Engine:
     # hide_parameters: what people wrote must not stand in a log beside an error.
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(url, pool_size=10, max_overflow=10, hide_parameters=True)
+        event.listen(engine, "checkin", _note_use)
+        event.listen(engine, "checkout", _refuse_dead)
+        return engine
     engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _note_use(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _refuse_dead(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Ask a connection that was idle for a while whether it is alive: the server may have been started anew.
+
+    The pool's own `pool_pre_ping` asks each time, which is a fifth of a launch's round trips.
+    """
+    if time.monotonic() - record.info.get("used_at", math.inf) < PING_AFTER_SECONDS:
+        return
+    try:
+        connection.cursor().execute("")
+        connection.rollback()
+    except Exception as error:
+        raise DisconnectionError from error
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
