@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         key_ring, production=settings.production, allow_private=settings.allow_private_platforms
     )
     app.extensions["rosters"] = rosters = Rosters(database, services, owed.wake)
-    owed.add(rosters.work, Scores(database, services, settings.app_url).work)
+    owed.add(rosters.work, Scores(database, services, settings.app_url).work, threads=2)
     owed.init_app(app)
     for blueprint in (lti, registration, opening, deep_linking, setup, experiences, conversations, review):
         app.register_blueprint(blueprint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -597,6 +598,28 @@ def test_a_newer_grade_prevails_over_one_that_is_under_way(
     Scores(database, services, TOOL_URL).work()
     assert states(database) == [ScoreState.SENT, ScoreState.SUPERSEDED, ScoreState.SENT]
     assert result(sandbox, AMARA).score == 8  # 4 of 10, in a column of 20
+
+
+def test_a_slow_platform_keeps_one_thread_of_a_process_and_no_other(
+    open_assignment: Callable[[str], Visitor],
+    experience_id: int,
+    sandbox: Sandbox,
+    new_worker: Callable[[], Scores],
+    database: Database,
+) -> None:
+    for who in (AMARA, LIAM):
+        hold(open_assignment(who), experience_id)
+    sandbox.fail_next(None, delay=2, path_contains="/scores")
+    worker = new_worker()
+    slow = threading.Thread(target=worker.work)
+    slow.start()
+    time.sleep(0.5)
+    assert not worker.work()
+    assert slow.is_alive()
+    slow.join()
+    assert states(database) == [ScoreState.SENT, ScoreState.WAITING]
+    assert worker.work()
+    assert states(database) == [ScoreState.SENT, ScoreState.SENT]
 
 
 def test_a_score_whose_workers_die_is_given_up(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
-from sqlmodel import Session, col, select, update
+from sqlmodel import Session, col, delete, select, update
 
 from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
 from app.courses.service import Visit, record_visit
@@ -586,19 +586,26 @@ def test_a_merged_person_is_enrolled_as_whom_they_stand_for(
     assert set(states(app)) == {"Miriam Okafor", "Amara Now"}
 
 
-def test_two_clients_of_one_issuer_keep_their_own_people(
-    app: Flask, sandbox: Sandbox, teacher: Visitor, rosters: Rosters
-) -> None:
+def another_client(app: Flask, sandbox: Sandbox) -> None:
+    """Register the issuer's second client, with a course whose list is the first's."""
     entry = PlatformEntry.model_validate(registration(sandbox.config, sandbox.install("Another school")))
     with app.extensions["database"].transaction() as db:
         theirs = save_platform(db, sandbox.config.issuer, entry, RegistrationSource.COMMAND)
-        (deployment_id,) = db.exec(select(Deployment.id).where(Deployment.platform_id == theirs.id))
-        course = Course(platform_id=theirs.id, deployment_id=deployment_id, context_id="theirs")
-        db.add(course)
-        db.flush()
-        db.add(
-            CourseServices(course_id=course.id, roster_url=db.exec(select(CourseServices.roster_url)).one())
-        )
+        deployment_id = db.exec(select(Deployment.id).where(Deployment.platform_id == theirs.id)).one()
+        add_course(db, theirs.id, deployment_id)
+
+
+def add_course(db: Session, platform_id: int, deployment_id: int) -> None:
+    course = Course(platform_id=platform_id, deployment_id=deployment_id, context_id="theirs")
+    db.add(course)
+    db.flush()
+    db.add(CourseServices(course_id=course.id, roster_url=db.exec(select(CourseServices.roster_url)).one()))
+
+
+def test_two_clients_of_one_issuer_keep_their_own_people(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, rosters: Rosters
+) -> None:
+    another_client(app, sandbox)
     make_due(app)
     sandbox.traffic.clear()
     assert [rosters.work(), rosters.work(), rosters.work()] == [True, True, False]
@@ -607,6 +614,43 @@ def test_two_clients_of_one_issuer_keep_their_own_people(
         known = db.exec(select(User.platform_id, User.sub)).all()
     assert len({sub for _, sub in known}) == 4
     assert len(set(known)) == 8
+
+
+def test_a_slow_platforms_lists_are_read_one_at_a_time_and_anothers_meanwhile(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, rosters: Rosters
+) -> None:
+    with app.extensions["database"].transaction() as db:
+        course = db.exec(select(Course)).one()
+        add_course(db, course.platform_id, course.deployment_id)
+    sandbox.fail_next(None, delay=3, path_contains="names_and_roles")
+    make_due(app)
+    slow = threading.Thread(target=rosters.work)
+    slow.start()
+    time.sleep(0.5)
+    assert not rosters.work()
+    with app.extensions["database"].transaction() as db:
+        db.exec(delete(CourseServices).where(col(CourseServices.roster_due_at) <= utc_now()))
+    another_client(app, sandbox)
+    with app.extensions["database"].transaction() as db:
+        db.exec(
+            update(CourseServices)
+            .where(col(CourseServices.roster_due_at).is_(None))
+            .values(roster_due_at=utc_now())
+        )
+    assert rosters.work()
+    assert slow.is_alive()
+    slow.join()
+
+
+def test_a_list_that_failed_keeps_no_other_of_its_platform_waiting(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, rosters: Rosters
+) -> None:
+    with app.extensions["database"].transaction() as db:
+        course = db.exec(select(Course)).one()
+        add_course(db, course.platform_id, course.deployment_id)
+    sandbox.fail_next(500, path_contains="names_and_roles")
+    make_due(app)
+    assert [rosters.work(), rosters.work(), rosters.work()] == [True, True, False]
 
 
 def test_a_removed_platform_is_not_asked(
@@ -636,26 +680,6 @@ def test_the_class_costs_a_constant_number_of_queries_however_many_are_listed(
     make_due(app)
     assert len(rows(class_page(teacher, experience_id))) == 83
     assert cost() == few
-
-
-def test_an_error_of_one_kind_of_work_keeps_no_other_waiting(app: Flask, caplog: Any) -> None:
-    owed = app.extensions["owed"]
-    done = threading.Event()
-
-    def fail() -> bool:
-        raise RuntimeError("a mistake")
-
-    def succeed() -> bool:
-        done.set()
-        return False
-
-    owed._works[:] = [fail, succeed]
-    owed.wake()
-    assert done.wait(5)
-    done.clear()
-    owed.wake()
-    assert done.wait(5)
-    assert "a mistake" in caplog.text
 
 
 def test_a_launch_under_way_wins_over_a_list_written_meanwhile(

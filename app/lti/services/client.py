@@ -1,7 +1,7 @@
 """Requests to a platform's services on behalf of the tool: access tokens, answers, pages.
 
 Tokens follow the 1EdTech Security Framework 1.1, section 4.1 (a signed assertion for an access token); the roster
-(NRPS 2.0) and grades (AGS 2.0) build on this. `app.lti.services.owed` is the thread that talks to platforms:
+(NRPS 2.0) and grades (AGS 2.0) build on this. `app.lti.services.owed` has the threads that talk to platforms:
 
     services = PlatformServices(key_ring, production=True)
     answer = services.request(platform, [SCORE_SCOPE], "POST", url, json=score, content_type=SCORE_TYPE)
@@ -41,6 +41,7 @@ EXPIRY_MARGIN_SECONDS = 60
 BUSY = timedelta(minutes=1)  # where a platform does not say for how long
 MAX_BUSY = timedelta(hours=1)
 MAX_PAGES = 1000
+LIST_SECONDS = 120.0  # after which no other page is asked for; the last may take a minute, tokens renewed
 MAX_REASON = 200
 
 
@@ -152,13 +153,17 @@ class PlatformServices:
     ) -> Iterator[Any]:
         """Yield the body of each page of a list, following ``Link: rel="next"`` (RFC 8288) within the same origin.
 
-        Raises a `ServiceError`, after the pages that could be read, where one fails or the list leads elsewhere.
+        Raises a `ServiceError`, after the pages that could be read, where one fails, the list leads elsewhere, or it
+        takes longer than two minutes (with the last page, three at most).
         """
+        until = time.monotonic() + LIST_SECONDS
         read: set[str] = set()
         following: str | None = url
         while following:
             if not same_origin(following, url):
                 raise ServiceRefusedError(N_("The list goes on at another address, which is not followed."))
+            if time.monotonic() > until:
+                raise ServiceUnavailableError(N_("The platform took too long to answer."))
             if following in read or len(read) == MAX_PAGES:
                 raise ServiceRefusedError(N_("The list has no end."))
             read.add(following)

@@ -1,6 +1,7 @@
 """Class lists, read from platforms by Names and Role Provisioning Services 2.0.
 
-A course's list is read by one worker at a time, which holds it by a lease. `CourseServices` says where it stands:
+A course's list is read by one worker at a time, which holds it by a lease; of the lists of one platform, one at a time
+is read, so that a slow platform keeps no other waiting. `CourseServices` says where it stands:
 
     roster_due_at  roster_error
     None           None          nobody wants it
@@ -17,7 +18,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self, cast
 
-from sqlalchemy import CursorResult, update
+from sqlalchemy import CursorResult, exists, update
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from app.courses.class_list import ListedPerson, record_class_list
@@ -39,8 +41,7 @@ from app.text import N_
 logger = logging.getLogger(__name__)
 MEMBERS_TYPE = "application/vnd.ims.lti-nrps.v2.membershipcontainer+json"
 PAGE_SIZE = 50
-LEASE = timedelta(minutes=2)
-LONGEST = timedelta(minutes=10)
+LEASE = timedelta(minutes=5)  # longer than `PlatformServices.pages` reads
 FRESH = timedelta(minutes=5)
 ON_DEMAND = timedelta(minutes=1)
 WAIT_SECONDS = 2.0
@@ -147,6 +148,13 @@ class Rosters:
 
     def _claim(self) -> _Reading | None:
         now = utc_now()
+        being_read, its_course = aliased(CourseServices), aliased(Course)
+        platform_is_asked = exists().where(
+            col(being_read.roster_due_at) > now,
+            col(being_read.roster_error).is_(None),
+            col(its_course.id) == being_read.course_id,
+            col(its_course.platform_id) == Platform.id,
+        )
         due = (
             select(CourseServices.course_id)
             .join(Course, col(Course.id) == CourseServices.course_id)
@@ -156,10 +164,12 @@ class Rosters:
                 col(CourseServices.roster_url).is_not(None),
                 CourseServices.roster_attempts < len(PAUSES),
                 Platform.workflow_state == RegistrationState.ACTIVE,
+                ~platform_is_asked,
             )
             .order_by(col(CourseServices.roster_due_at))
             .limit(1)
-            .with_for_update(skip_locked=True, of=CourseServices)
+            # The platform's row too: two workers would not see each other's claims before they are committed.
+            .with_for_update(skip_locked=True, key_share=True, of=[CourseServices, Platform])
         )
         with self._database.transaction() as session:
             offer = session.scalars(
@@ -182,22 +192,10 @@ class Rosters:
         try:
             for page in pages:
                 people += _read_page(page)
-                self._hold(reading)
         except ServiceError as problem:
             logger.warning("class list of course %s: %s", reading.course.id, problem)
             return problem
         return None
-
-    def _hold(self, reading: _Reading) -> None:
-        """Renew the lease in time. Raises `ServiceUnavailableError` where the reading takes too long."""
-        now = utc_now()
-        if now - reading.began > LONGEST:
-            raise ServiceUnavailableError(N_("The platform took too long to answer."))
-        if reading.lease - now > LEASE / 2:
-            return
-        with self._database.transaction() as session:
-            _change_held(session, reading, roster_due_at=now + LEASE)
-        reading.lease = now + LEASE
 
     def _settle(self, reading: _Reading, people: list[ListedPerson], problem: ServiceError | None) -> None:
         """Write down what was read, all of it or not, and how it ended."""

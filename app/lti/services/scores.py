@@ -3,7 +3,8 @@
 Any number of workers may send at once. A score is claimed with a lease: that of a worker that died comes due again.
 """
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -103,17 +104,29 @@ class _Due:
 
 
 class Scores:
-    """Sends scores as they come due."""
+    """Sends scores as they come due, to one platform one at a time, so that a slow one keeps no other waiting."""
 
     def __init__(self, database: Database, services: PlatformServices, app_url: str) -> None:
         self._database, self._services, self._app_url = database, services, app_url
         self._rest_until: dict[int, datetime] = {}
+        self._being_asked: set[int] = set()
+        self._lock = threading.Lock()
 
     def work(self) -> bool:
         """Send one score that is due; False where none is (`app.lti.services.owed.Work`)."""
-        due = self._claim()
-        if due is None:
-            return False
+        with self._lock:
+            due = self._claim()
+            if due is None:
+                return False
+            self._being_asked.add(due.platform.id)
+        try:
+            self._send(due)
+        finally:
+            self._being_asked.discard(due.platform.id)
+        return True
+
+    def _send(self, due: _Due) -> None:
+        """Deliver a score, and write down how that ended."""
         try:
             self._deliver(due)
         except _FailedError as error:
@@ -122,16 +135,18 @@ class Scores:
             self._postpone(due, error)
         else:
             self._settle(due, state=ScoreState.SENT, sent_at=utc_now(), error=None)
-        return True
 
     def _claim(self) -> _Due | None:
-        """Lease the score that has been due for longest to this worker; platforms that failed are left alone."""
+        """Lease the score that has been due for longest to this worker.
+
+        Platforms that failed lately or that another thread is asking are left alone.
+        """
         now = utc_now()
-        resting = [platform_id for platform_id, until in self._rest_until.items() if until > now]
+        resting = {platform_id for platform_id, until in self._rest_until.copy().items() if until > now}
         with self._database.transaction() as session:
             score = session.scalars(
                 update(Score)
-                .where(col(Score.id) == _longest_due(now, resting).scalar_subquery())
+                .where(col(Score.id) == _longest_due(now, resting | self._being_asked).scalar_subquery())
                 .values(attempts=col(Score.attempts) + 1, due_at=now + LEASE)
                 .returning(Score)
             ).one_or_none()
@@ -295,7 +310,7 @@ class Scores:
             )
 
 
-def _longest_due(now: datetime, resting: Sequence[int]) -> SelectOfScalar[int]:
+def _longest_due(now: datetime, left_alone: Collection[int]) -> SelectOfScalar[int]:
     """Select the score that has been due for longest and that nothing is to be sent before.
 
     Scores to the same column for the same student go in order. Where an experience has no column yet, its oldest
@@ -318,7 +333,7 @@ def _longest_due(now: datetime, resting: Sequence[int]) -> SelectOfScalar[int]:
         .where(
             col(waiting.state) == ScoreState.WAITING,
             col(waiting.due_at) <= now,
-            col(Course.platform_id).not_in(resting),
+            col(Course.platform_id).not_in(left_alone),
             ~goes_before,
         )
         .order_by(col(waiting.due_at), col(waiting.id))

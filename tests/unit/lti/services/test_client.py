@@ -323,6 +323,23 @@ def test_pages_that_go_in_circles_end(
     assert sum("names_and_roles" in request.path for request in sandbox.requests) == 1
 
 
+def test_a_list_that_takes_longer_than_it_may_ends_with_what_was_read(
+    services: PlatformServices,
+    platform: Platform,
+    sandbox: Sandbox,
+    roster_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.lti.services.client.LIST_SECONDS", 0.5)
+    for number in range(5):
+        headers = {"Link": f'<{roster_url}?page={number}>; rel="next"'}
+        sandbox.fail_next(200, body="{}", headers=headers, delay=0.3, path_contains="names_and_roles")
+    read = []
+    with pytest.raises(ServiceUnavailableError, match="too long to answer"):
+        read.extend(services.pages(platform, [ROSTER_SCOPE], roster_url))
+    assert 1 <= sum("names_and_roles" in request.path for request in sandbox.requests) <= 2
+
+
 def test_neither_token_nor_key_is_logged_or_shown(
     services: PlatformServices,
     platform: Platform,
