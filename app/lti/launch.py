@@ -82,7 +82,9 @@ def receive_launch(
             raise AnotherBrowserError(log="the platform offered no storage from which the secret could come")
         platform = session.get_one(Platform, login.platform_id)
     if platform.workflow_state is not RegistrationState.ACTIVE:
-        raise UnknownPlatformError(log=f"platform {platform.id} was removed")
+        raise UnknownPlatformError(
+            platform.issuer, platform.client_id, log=f"platform {platform.id} was removed"
+        )
     body = verify_launch(platform, login, answer.id_token, key_sets)
     claims = parse_claims(body, app_url)
     deployment_id = _deployment_id(body)
@@ -95,7 +97,8 @@ def receive_launch(
             else None
         )
     if opened is None:
-        raise DeploymentNotApprovedError(platform, deployment_id)
+        waits = deployment.workflow_state is RegistrationState.PENDING
+        raise DeploymentNotApprovedError(platform, deployment_id, waits=waits)
     return opened
 
 

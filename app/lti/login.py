@@ -18,7 +18,7 @@ from sqlmodel import Session, col
 
 from app.database import utc_now
 from app.lti.addresses import same_origin
-from app.lti.models import MAX_URL, Login, Platform
+from app.lti.models import MAX_URL, Login, Platform, RegistrationState
 from app.lti.refusals import (
     AnotherBrowserError,
     DeploymentNotApprovedError,
@@ -155,8 +155,14 @@ def _check_parameters(request: Mapping[str, str], app_url: str) -> None:
 
 def _check_deployment(session: Session, platform: Platform, request: Mapping[str, str]) -> None:
     deployment_id = request.get("lti_deployment_id") or request.get("deployment_id")
-    if deployment_id and find_deployment(session, platform.id, deployment_id) is None:
+    if not deployment_id:
+        return
+    known = find_deployment(session, platform.id, deployment_id)
+    if known is None:
         raise DeploymentNotApprovedError(platform, deployment_id, ask_again=request)
+    if known.workflow_state is not RegistrationState.ACTIVE:
+        waits = known.workflow_state is RegistrationState.PENDING
+        raise DeploymentNotApprovedError(platform, deployment_id, waits=waits)
 
 
 def _authorization(platform: Platform, request: Mapping[str, str], app_url: str) -> tuple[str, str, str]:

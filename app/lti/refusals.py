@@ -7,7 +7,7 @@ from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 
 from app.errors import AppError
-from app.lti.models import Platform
+from app.lti.models import MAX_ID, Platform
 
 
 class LaunchRefusedError(AppError):
@@ -24,14 +24,20 @@ class LaunchRefusedError(AppError):
 
 
 class UnknownPlatformError(LaunchRefusedError):
-    """The issuer, or the client id at it, is not registered."""
+    """The issuer, or the client id at it, is not registered. The page shows what came, cut to what a table holds."""
 
     code = "unknown_platform"
+    template = "errors/unknown_platform.html"
     message = _l("AI Experiences does not know the school that sent you. Please tell your administrator.")
     administrator = _l(
-        "Register the platform: fill in its client id and deployment id in tool_config.json, or run "
-        "“ai-experiences platform add”. The issuer and client id must be exactly those that the platform sends."
+        "Register the platform: send its administrator a link that “ai-experiences platform invite” prints, fill in "
+        "its client id and deployment id in tool_config.json, or run “ai-experiences platform add”. "
+        "The issuer and client id must be exactly those that the platform sends."
     )
+
+    def __init__(self, issuer: str, client_id: str | None, *, log: str = "") -> None:
+        super().__init__(log=log or f"issuer {issuer!r:.300} client {client_id!r:.300}")
+        self.issuer, self.client_id = issuer[:MAX_ID], (client_id or "")[:MAX_ID]
 
 
 class AmbiguousPlatformError(LaunchRefusedError):
@@ -42,8 +48,10 @@ class AmbiguousPlatformError(LaunchRefusedError):
 
 
 class DeploymentNotApprovedError(LaunchRefusedError):
-    """The deployment is new at a known platform, or was refused. ``ask_again``, where it came from a login request,
-    is what the page sends to have the deployment put before the administrator.
+    """The deployment is new at a known platform, waits for approval, or was refused.
+
+    ``ask_again``, where a login request came from a new one, is what the page sends to have it put before the
+    administrator. ``command`` approves it: its parts as a shell takes them, a line breaks between two alone.
     """
 
     code = "deployment_not_approved"
@@ -52,23 +60,30 @@ class DeploymentNotApprovedError(LaunchRefusedError):
     title = _l("AI Experiences is not approved here yet")
     message = _l("AI Experiences is installed here but not yet approved. Please tell your administrator.")
 
+    administrator = _l(
+        "Approve it on “Set-up” in AI Experiences, opened from a course where it is approved, or have whoever runs "
+        "AI Experiences do so with this command. The first deployment of a client needs the command."
+    )
+
     def __init__(
-        self, platform: Platform, deployment_id: str, *, ask_again: Mapping[str, str] | None = None
+        self,
+        platform: Platform,
+        deployment_id: str,
+        *,
+        waits: bool = False,
+        ask_again: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(log=f"deployment {deployment_id!r:.300} of platform {platform.id} is not approved")
-        self.ask_again = ask_again
-        self.administrator = _l(
-            "Approve it on the tool's page for administrators, opened from an approved course, or run: %(command)s",
-            command="ai-experiences platform approve "
-            + shlex.join(
-                f"--{name}={value}"
-                for name, value in (
-                    ("issuer", platform.issuer),
-                    ("client-id", platform.client_id),
-                    ("deployment-id", deployment_id),
-                )
-            ),
-        )
+        self.waits, self.ask_again = waits, ask_again
+        options = {
+            "issuer": platform.issuer,
+            "client-id": platform.client_id,
+            "deployment-id": deployment_id,
+        }
+        self.command = [
+            "ai-experiences platform approve",
+            *(shlex.quote(f"--{name}={value}") for name, value in options.items()),
+        ]
 
 
 class IncompleteLoginError(LaunchRefusedError):

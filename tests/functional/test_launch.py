@@ -1,10 +1,12 @@
 """A launch over the whole stack, with tokens that the sandbox signs and keys that it serves over HTTP."""
 
+import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from bs4 import BeautifulSoup
 from cryptography.hazmat.primitives.asymmetric import rsa
 from flask import Flask
 from flask.testing import FlaskClient
@@ -58,7 +60,7 @@ def test_login_cookie_works_in_a_frame_and_goes_to_lti_addresses_alone(
         ({"iss": "https://elsewhere.example"}, "Register the platform"),
         ({"client_id": "another"}, "Register the platform"),
         ({"target_link_uri": "https://elsewhere.example/x"}, "own address"),
-        ({"lti_deployment_id": "another"}, "platform approve"),
+        ({"lti_deployment_id": "another"}, "--deployment-id=another"),
     ],
 )
 def test_login_that_is_not_right_is_refused_with_words(
@@ -68,6 +70,28 @@ def test_login_that_is_not_right_is_refused_with_words(
     assert 400 <= response.status_code < 500
     assert sentence in response.text
     assert "Reference: " in response.text
+
+
+def test_an_unknown_platforms_page_shows_what_arrived_and_nothing_of_it_is_markup(
+    client: FlaskClient, sandbox: Sandbox
+) -> None:
+    arrived = {"iss": "https://elsewhere.example/<i>", "client_id": "<script>" + "7" * 300}
+    response = begin_login(client, sandbox, "amara.diallo", **arrived)
+    page = BeautifulSoup(response.text, "html.parser")
+    shown = [code.text for code in page.select("[data-testid=arrived] code")]
+    assert shown == [arrived["iss"], arrived["client_id"][:255]]
+    assert "<i>" not in response.text
+    assert "platform invite" in response.text
+
+
+def test_a_command_on_a_page_is_no_markup_whatever_the_deployment_is_called(
+    client: FlaskClient, sandbox: Sandbox
+) -> None:
+    named = {"lti_deployment_id": "<b>'; reboot"}
+    response = begin_login(client, sandbox, "amara.diallo", **named)
+    command = BeautifulSoup(response.text, "html.parser").select_one("[data-testid=command]").text
+    assert "<b>" not in response.text
+    assert shlex.split(command)[-1] == "--deployment-id=<b>'; reboot"
 
 
 def test_launch_writes_down_person_course_and_enrollment(

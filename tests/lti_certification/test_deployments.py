@@ -7,6 +7,7 @@ from sqlmodel import select
 
 from app.cli import cli
 from app.lti.models import Deployment, RegistrationState
+from app.lti.registration.platforms import known_deployment, remove_deployment
 from app.settings import Settings
 from tests.lti_certification.vocabulary import (
     TEACHER,
@@ -16,6 +17,7 @@ from tests.lti_certification.vocabulary import (
     Tool,
     accepted,
     refused,
+    text_of,
 )
 
 FRESH = "9001:" + "ab" * 20
@@ -47,10 +49,7 @@ def test_asked_for_it_waits_for_the_administrator_and_works_once_approved(
 ) -> None:
     page = refused(ask_for_approval(browser), repr(FRESH), status=403)
     assert state(tool) is RegistrationState.PENDING
-    command = (
-        str(page.select_one("[data-testid=administrator-message]")).partition("run: ")[2].partition("<")[0]
-    )
-    program, *arguments = shlex.split(command)
+    program, *arguments = shlex.split(text_of(page, "[data-testid=command]"))
     assert program == "ai-experiences"
     environment = {
         "APP_URL": settings.app_url,
@@ -62,6 +61,24 @@ def test_asked_for_it_waits_for_the_administrator_and_works_once_approved(
     assert done.exit_code == 0, done.output
     assert state(tool) is RegistrationState.ACTIVE
     accepted(browser.launch(browser.platform.login(TEACHER, deployment_id=FRESH)))
+
+
+def test_who_has_asked_is_told_that_it_waits_and_asks_no_more(browser: Browser, tool: Tool) -> None:
+    login = browser.platform.login(TEACHER, deployment_id=FRESH)
+    for answer in (ask_for_approval(browser), browser.begin(login)):
+        page = refused(answer, repr(FRESH), status=403)
+        assert text_of(page, "[data-testid=waits]") == "Asked. It waits for an administrator's approval."
+        assert page.select_one("[data-testid=ask-for-approval]") is None
+
+
+def test_where_it_was_refused_nobody_asks_again(browser: Browser, tool: Tool) -> None:
+    ask_for_approval(browser)
+    with tool.database.transaction() as db:
+        remove_deployment(known_deployment(db, 1, FRESH))
+    page = refused(
+        browser.begin(browser.platform.login(TEACHER, deployment_id=FRESH)), repr(FRESH), status=403
+    )
+    assert page.select("[data-testid=waits], [data-testid=ask-for-approval]") == []
 
 
 def test_a_launch_whose_login_named_no_deployment_waits_too(browser: Browser, tool: Tool) -> None:

@@ -152,32 +152,27 @@ def find_platform(session: Session, issuer: str, client_id: str | None) -> Platf
         query = query.where(Platform.client_id == client_id)
     found = session.exec(query.limit(2)).all()
     if not found:
-        raise UnknownPlatformError(log=f"issuer {issuer!r:.300} client {client_id!r:.300}")
+        raise UnknownPlatformError(issuer, client_id)
     if len(found) > 1:
         raise AmbiguousPlatformError(log=f"issuer {issuer!r:.300}")
     return found[0]
 
 
 def find_deployment(session: Session, platform_id: int, deployment_id: str) -> Deployment | None:
-    """Find one of a platform's active deployments."""
-    return session.exec(
-        select(Deployment).where(
-            Deployment.platform_id == platform_id,
-            Deployment.deployment_id == deployment_id,
-            Deployment.workflow_state == RegistrationState.ACTIVE,
-        )
-    ).first()
+    """Find one of a platform's deployments, in whatever state."""
+    key = {"platform_id": platform_id, "deployment_id": deployment_id}
+    return session.exec(select(Deployment).filter_by(**key)).first()
 
 
 def first_deployment(session: Session, platform_id: int) -> Deployment:
-    """Return a platform's oldest active deployment. Raises `UnknownPlatformError` where it has none."""
+    """Return a platform's oldest active deployment. Raises `PlatformConfigError` where it has none."""
     found = session.exec(
         select(Deployment)
         .where(Deployment.platform_id == platform_id, Deployment.workflow_state == RegistrationState.ACTIVE)
         .order_by(col(Deployment.id))
     ).first()
     if found is None:
-        raise UnknownPlatformError(log=f"platform {platform_id} has no active deployment")
+        raise PlatformConfigError("The platform has no deployment that may launch the tool.")
     return found
 
 
@@ -186,11 +181,10 @@ def note_deployment(
 ) -> Deployment:
     """Find the deployment that a verified launch names; one that is new waits for approval, unless ``approve``."""
     state = RegistrationState.ACTIVE if approve else RegistrationState.PENDING
-    key = {"platform_id": platform.id, "deployment_id": deployment_id}
-    deployment = session.exec(select(Deployment).filter_by(**key)).first() or upsert(
+    deployment = find_deployment(session, platform.id, deployment_id) or upsert(
         session,
         Deployment,
-        key=key,
+        key={"platform_id": platform.id, "deployment_id": deployment_id},
         values={"source": RegistrationSource.LAUNCH, "workflow_state": state},
     )
     if approve and deployment.workflow_state is RegistrationState.PENDING:
@@ -259,9 +253,8 @@ def pending_deployments(session: Session, platform_id: int) -> list[Deployment]:
 
 
 def known_deployment(session: Session, platform_id: int, deployment_id: str) -> Deployment:
-    """Find one of a platform's deployments in whatever state. Raises `PlatformConfigError`."""
-    key = {"platform_id": platform_id, "deployment_id": deployment_id}
-    found = session.exec(select(Deployment).filter_by(**key)).first()
+    """Return one of a platform's deployments, in whatever state. Raises `PlatformConfigError`."""
+    found = find_deployment(session, platform_id, deployment_id)
     if found is None:
         raise PlatformConfigError(
             f"The platform has no deployment {deployment_id}. One becomes known with its first launch, "

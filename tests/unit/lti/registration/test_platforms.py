@@ -55,6 +55,10 @@ def test_the_shipped_file_is_a_form_for_canvas() -> None:
     assert read_tool_config(shipped_tool_config()) == []
 
 
+def state_of(db: Session, platform: Platform, deployment_id: str) -> RegistrationState:
+    return known_deployment(db, platform.id, deployment_id).workflow_state
+
+
 def test_a_filled_in_form_registers_the_platform(db: Session, tool_config: Path) -> None:
     assert sync_tool_config(db, tool_config) == 1
     platform = find_platform(db, ISSUER, "1")
@@ -75,8 +79,8 @@ def test_a_deployment_that_is_struck_out_launches_no_more(db: Session, tool_conf
     tool_config.write_text(json.dumps({ISSUER: [ENTRY | {"deployment_ids": ["a"]}]}))
     sync_tool_config(db, tool_config)
     platform = find_platform(db, ISSUER, "1")
-    assert find_deployment(db, platform.id, "a") is not None
-    assert find_deployment(db, platform.id, "b") is None
+    assert state_of(db, platform, "a") is RegistrationState.ACTIVE
+    assert state_of(db, platform, "b") is RegistrationState.REMOVED
 
 
 def test_the_file_leaves_platforms_of_the_command_alone(db: Session, tool_config: Path) -> None:
@@ -142,10 +146,10 @@ def test_a_new_deployment_waits_until_it_is_approved(db: Session) -> None:
     platform = registered(db)
     fresh = note_deployment(db, platform, "new")
     assert pending_deployments(db, platform.id) == [fresh]
-    assert find_deployment(db, platform.id, "new") is None
+    assert fresh.workflow_state is RegistrationState.PENDING
     approve_deployment(db, fresh)
     assert pending_deployments(db, platform.id) == []
-    assert find_deployment(db, platform.id, "new") == fresh
+    assert fresh.workflow_state is RegistrationState.ACTIVE
     assert fresh.courses_of == fresh.id
 
 
