@@ -28,6 +28,11 @@ RIGHTS: dict[Role, frozenset[Right]] = {
 }
 
 
+def roles_with(right: Right) -> list[Role]:
+    """Return the roles that have a right."""
+    return [role for role, rights in RIGHTS.items() if right in rights]
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A person in a course, as a launch or a token vouches for them.

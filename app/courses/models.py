@@ -51,7 +51,8 @@ class User(SQLModel, table=True):
 class Course(SQLModel, table=True):
     """A course as one deployment at a platform knows it: LTI's context, whose id is unique within a deployment only.
 
-    ``history`` are the context ids of the courses that it was copied from, the latest first.
+    ``history`` are the context ids of the courses that it was copied from, the latest first, where the platform vouches
+    for them. ``claimed_history`` is what a teacher may have written: it gives nobody a right.
     """
 
     __tablename__ = "courses"
@@ -65,6 +66,7 @@ class Course(SQLModel, table=True):
     title: str | None = Field(default=None, max_length=MAX_NAME)
     label: str | None = Field(default=None, max_length=MAX_NAME)
     history: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    claimed_history: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 

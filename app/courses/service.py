@@ -28,6 +28,7 @@ class Visit:
     course_title: str | None = None
     course_label: str | None = None
     course_history: tuple[str, ...] = ()
+    claimed_history: tuple[str, ...] = ()
 
 
 def record_visit(session: Session, platform_id: int, deployment_id: int, visit: Visit) -> Enrollment:
@@ -92,6 +93,7 @@ def _course_fields(visit: Visit) -> dict[str, Any]:
         title=visit.course_title,
         label=visit.course_label,
         history=list(visit.course_history) or None,
+        claimed_history=list(visit.claimed_history) or None,
     )
 
 

@@ -1,20 +1,21 @@
 """Copied courses: the experiences that may be imported from where they come from, and the links copied with them.
 
-An experience and its copies are versions of one; a course has one version of it at most.
+An experience and its copies are versions of one; a course has one version of it at most. Where a teacher may have
+written what a course was copied from, only who writes there, or administers the platform, hears of it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, Subquery, and_, or_
+from sqlalchemy import ColumnElement, Subquery, and_, exists, or_, true
 from sqlmodel import Session, col, select
 
-from app.courses.models import Course
+from app.courses.models import Course, Enrollment, EnrollmentState
 from app.errors import NotFoundError
 from app.experiences.models import Experience, WorkflowState
 from app.experiences.service import copy_for, get_experience
-from app.identity import Identity, Right
+from app.identity import Identity, Right, roles_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def import_offers(session: Session, identity: Identity) -> list[ImportOffer]:
 
     Two queries at most, none where the course is no copy.
     """
-    return _offers(session, identity.course) if identity.may(Right.WRITE_EXPERIENCES) else []
+    return _offers(session, identity) if identity.may(Right.WRITE_EXPERIENCES) else []
 
 
 def import_experiences(session: Session, identity: Identity, source_id: int) -> int:
@@ -66,7 +67,7 @@ def import_experiences(session: Session, identity: Identity, source_id: int) -> 
     session.exec(
         select(Course.id).where(Course.id == identity.course.id).with_for_update(key_share=True)
     ).one()
-    offered = [offer for offer in _offers(session, identity.course) if offer.course_id == source_id]
+    offered = [offer for offer in _offers(session, identity) if offer.course_id == source_id]
     originals = session.exec(
         select(Experience)
         .where(col(Experience.id).in_([each for offer in offered for each in offer.experience_ids]))
@@ -84,7 +85,7 @@ def linked_experience(session: Session, identity: Identity, experience_id: int) 
     """
     found = find_linked(session, identity.course.id, experience_id)
     if found is None:
-        offers = _offers(session, identity.course)
+        offers = _offers(session, identity)
         offered = col(Experience.id).in_([each for offer in offers for each in offer.experience_ids])
         if offers and _find_version(session, experience_id, offered) is not None:
             raise NotImportedError(experience_id, import_offers(session, identity))
@@ -111,9 +112,10 @@ def _find_version(session: Session, experience_id: int, among: ColumnElement[boo
     ).first()
 
 
-def _offers(session: Session, course: Course) -> list[ImportOffer]:
+def _offers(session: Session, identity: Identity) -> list[ImportOffer]:
     """Of several versions, that of the course copied last counts, even where it was deleted there."""
-    sources = _sources(session, course)
+    course = identity.course
+    sources = _sources(session, identity)
     if not sources:
         return []
     first = _first_versions(col(Experience.course_id).in_([course.id, *(source.id for source in sources)]))
@@ -133,18 +135,34 @@ def _offers(session: Session, course: Course) -> list[ImportOffer]:
     return offers
 
 
-def _sources(session: Session, course: Course) -> list[Course]:
+def _sources(session: Session, identity: Identity) -> list[Course]:
     """Return the courses that this one was copied from, the last first. Deployments share none."""
-    if not course.history:
+    course = identity.course
+    history = [*course.history, *course.claimed_history]
+    if not history:
         return []
     found = session.exec(
         select(Course).where(
             Course.deployment_id == course.deployment_id,
-            col(Course.context_id).in_(course.history),
             Course.id != course.id,
+            or_(
+                col(Course.context_id).in_(course.history),
+                and_(col(Course.context_id).in_(course.claimed_history), _may_take_from(identity)),
+            ),
         )
     )
-    return sorted(found, key=lambda source: course.history.index(source.context_id))
+    return sorted(found, key=lambda source: history.index(source.context_id))
+
+
+def _may_take_from(identity: Identity) -> ColumnElement[bool]:
+    if identity.may(Right.ADMINISTER_PLATFORM):
+        return true()
+    return exists().where(
+        col(Enrollment.course_id) == Course.id,
+        col(Enrollment.user_id) == identity.user.id,
+        col(Enrollment.workflow_state) == EnrollmentState.ACTIVE,
+        col(Enrollment.role).in_(roles_with(Right.WRITE_EXPERIENCES)),
+    )
 
 
 def _first_versions(of: ColumnElement[bool]) -> Subquery:

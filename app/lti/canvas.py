@@ -179,6 +179,15 @@ def canvas_id(custom: Mapping[str, Any], name: str) -> str | None:
     return None if text is None or text.startswith("$") else text
 
 
+def vouches_for_custom(product: str | None, message_type: str, link_id: str | None, context_id: str) -> bool:
+    """Tell whether a message's custom variables are the developer key's, which teachers cannot change.
+
+    Those of a link override them, and teachers may set them by Canvas's API (of resource links, of assignments). A
+    deep linking request has no link; nor has course navigation, where the context's id stands for the link's.
+    """
+    return product == PRODUCT and (message_type == "LtiDeepLinkingRequest" or link_id == context_id)
+
+
 def assignment(link: str) -> dict[str, Any]:
     """Return what makes a new line item an assignment that opens `link`."""
     return {SUBMISSION_TYPE: {"type": "external_tool", "external_tool_url": link}}

@@ -8,7 +8,7 @@ from typing import Any
 from app.courses.models import MAX_NAME, Role
 from app.courses.service import Visit
 from app.lti.addresses import same_origin, web_address
-from app.lti.canvas import canvas_id
+from app.lti.canvas import canvas_id, vouches_for_custom
 from app.lti.models import MAX_ID
 from app.lti.refusals import (
     NoContextError,
@@ -88,7 +88,7 @@ def parse_claims(body: Mapping[str, Any], app_url: str) -> LaunchClaims:
     platform = _object(body, CLAIM + "tool_platform")
     return LaunchClaims(
         message_type=message_type,
-        visit=_visit(body),
+        visit=_visit(body, message_type),
         target=_target(body, app_url, required=message_type is MessageType.RESOURCE_LINK),
         received=body,
         services=_services(body),
@@ -98,9 +98,13 @@ def parse_claims(body: Mapping[str, Any], app_url: str) -> LaunchClaims:
         deep_linking=_deep_linking(body) if message_type is MessageType.DEEP_LINKING else None,
         platform_guid=_guid(platform),
         platform_name=clean_line(platform.get("name"), MAX_NAME),
-        platform_product=clean_line(platform.get("product_family_code"), 64),
+        platform_product=_product(body),
         locale=clean_line(presentation.get("locale") or body.get("locale"), MAX_LOCALE),
     )
+
+
+def _product(body: Mapping[str, Any]) -> str | None:
+    return clean_line(_object(body, CLAIM + "tool_platform").get("product_family_code"), 64)
 
 
 def _guid(platform: Mapping[str, Any]) -> str | None:
@@ -119,15 +123,20 @@ def _message_type(body: Mapping[str, Any]) -> MessageType:
         raise UnsupportedMessageError(log=f"message_type {kind!r:.100}") from error
 
 
-def _visit(body: Mapping[str, Any]) -> Visit:
+def _visit(body: Mapping[str, Any], message_type: MessageType) -> Visit:
     custom = _object(body, CLAIM + "custom")
     context = _object(body, CLAIM + "context")
+    context_id = _required_id(context, "context")
+    history = _course_history(custom)
+    vouched = vouches_for_custom(
+        _product(body), message_type, _resource_link_id(body, required=False), context_id
+    )
     mapped = course_role(_roles(body))
     if mapped is None:
         raise NoRoleError(log=f"roles {body.get(CLAIM + 'roles')!r:.500}")
     return Visit(
         sub=subject(body.get("sub")),
-        context_id=_required_id(context, "context"),
+        context_id=context_id,
         role=mapped.role,
         is_teaching_assistant=mapped.is_teaching_assistant,
         is_test=mapped.is_test,
@@ -138,7 +147,8 @@ def _visit(body: Mapping[str, Any]) -> Visit:
         canvas_course_id=canvas_id(custom, "canvas_course_id"),
         course_title=clean_line(context.get("title"), MAX_NAME),
         course_label=clean_line(context.get("label"), MAX_NAME),
-        course_history=_course_history(custom),
+        course_history=history if vouched else (),
+        claimed_history=() if vouched else history,
     )
 
 

@@ -7,16 +7,19 @@ from dataclasses import replace
 import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, select, update
 
 from app.conversations.models import Conversation
+from app.courses.models import Enrollment, EnrollmentState
 from app.experiences.models import Experience, WorkflowState
-from app.lti.models import LineItem, RegistrationSource
+from app.lti.models import Launch, LineItem, RegistrationSource
 from app.lti.registration.platforms import PlatformEntry, save_platform
 from app.sandbox import Sandbox, registration
 from app.sandbox.claims import MessageType
 from app.sandbox.people import CanvasRole, Course
 from tests.support.people import BIOLOGY, BIOLOGY_COPY, EXPERIENCE, HISTORY, Visitor
+
+LTI = "https://purl.imsglobal.org/spec/lti/claim/"
 
 
 @pytest.fixture
@@ -64,9 +67,11 @@ def titles(visitor: Visitor) -> list[str]:
     ]
 
 
-def open_link(app: Flask, sandbox: Sandbox, who: str, course: int, experience_id: int) -> Visitor:
+def open_link(
+    app: Flask, sandbox: Sandbox, who: str, course: int, experience_id: int, **sign: object
+) -> Visitor:
     target = f"http://localhost:8000/lti/launch?experience={experience_id}"
-    return Visitor.open(app, sandbox, sandbox.launch(who, course, target_link_uri=target))
+    return Visitor.open(app, sandbox, sandbox.launch(who, course, target_link_uri=target), **sign)
 
 
 def test_a_copied_course_imports_texts_and_no_work(
@@ -156,6 +161,122 @@ def test_a_course_that_this_one_was_not_copied_from_gives_nothing(
     assert titles(new_teacher) == []
     teacher.write_experience()
     assert offers(elsewhere) == []
+
+
+def claim_of(sandbox: Sandbox, source: int, product: str) -> dict[str, object]:
+    """Return claims that name a course as the one that this was copied from."""
+    return {
+        LTI + "custom": {"context_id_history": sandbox.course(source).context_id},
+        LTI + "tool_platform": {"guid": "1", "product_family_code": product},
+    }
+
+
+def test_on_canvas_who_has_never_been_in_the_copied_course_imports_it(
+    app: Flask, sandbox: Sandbox, teacher: Visitor
+) -> None:
+    experience_id = teacher.write_experience()
+    claims = claim_of(sandbox, BIOLOGY, "canvas")
+    copy = Visitor.launch(app, sandbox, "jonas.lindqvist", HISTORY, **claims)
+    student = open_link(app, sandbox, "kenji.watanabe", HISTORY, experience_id)
+    assert "A teacher can import" in student.land().text
+    take(copy)
+    assert titles(copy) == [EXPERIENCE["title"]]
+
+
+def test_a_link_of_a_teachers_making_claims_nobody_elses_course_on_canvas(
+    app: Flask, sandbox: Sandbox, teacher: Visitor
+) -> None:
+    experience_id = teacher.write_experience()
+    link = sandbox.links.add(
+        sandbox.course(HISTORY),
+        title="Mine",
+        url=f"http://localhost:8000/lti/launch?experience={experience_id}",
+        custom={"context_id_history": sandbox.course(BIOLOGY).context_id},
+    )
+    forger = Visitor.open(app, sandbox, sandbox.launch("jonas.lindqvist", HISTORY, resource_link=link))
+    assert_nothing_is_revealed(forger, teacher)
+    honest = Visitor.launch(app, sandbox, "jonas.lindqvist", HISTORY)
+    assert offers(honest) == []
+
+
+def test_where_teachers_set_parameters_they_claim_nobody_elses_course(
+    app: Flask, sandbox: Sandbox, teacher: Visitor
+) -> None:
+    experience_id = teacher.write_experience()
+    claims = claim_of(sandbox, BIOLOGY, "moodle")
+    target = f"http://localhost:8000/lti/launch?experience={experience_id}"
+    for who in ("jonas.lindqvist", "kenji.watanabe", "elena.petrova"):
+        forged = sandbox.launch(who, HISTORY, target_link_uri=target)
+        assert_nothing_is_revealed(Visitor.open(app, sandbox, forged, **claims), teacher)
+
+
+def assert_nothing_is_revealed(forger: Visitor, teacher: Visitor) -> None:
+    page = forger.land()
+    assert page.status_code == 404
+    assert "There is nothing here" in page.text
+    for path in ("/experiences", "/shelf"):
+        shown = forger.page(path)
+        assert shown.select("[data-testid=import-offer]") == []
+        for word in ("Cell Biology", EXPERIENCE["title"]):
+            assert word not in page.text + shown.text
+    assert forger.post("/experiences/import", {"source": course_of(teacher)}).status_code in {303, 403}
+    assert forger.page("/experiences").select("[data-testid=experience]") == []
+
+
+def course_of(visitor: Visitor) -> str:
+    with visitor.client.application.extensions["database"].snapshot() as db:
+        return str(db.get_one(Launch, visitor.root.rsplit("/", 1)[1]).course_id)
+
+
+@pytest.mark.parametrize("who", ["miriam.okafor", "priya.raman", "elena.petrova", "ingrid.bauer"])
+def test_elsewhere_those_who_write_in_the_copied_course_or_administer_the_platform_import_it(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, who: str
+) -> None:
+    experience_id = teacher.write_experience()
+    if who != "ingrid.bauer":
+        Visitor.launch(app, sandbox, who, BIOLOGY)
+    claims = claim_of(sandbox, BIOLOGY, "moodle") | {LTI + "roles": roles_of(who)}
+    copy = Visitor.launch(app, sandbox, who, HISTORY, **claims)
+    waiting = open_link(app, sandbox, who, HISTORY, experience_id, **claims)
+    assert "and it opens." in waiting.land().text
+    take(copy)
+    assert titles(copy) == [EXPERIENCE["title"]]
+
+
+def roles_of(who: str) -> list[str]:
+    administers = "http://purl.imsglobal.org/vocab/lis/v2/institution/person#Administrator"
+    return ["Instructor", administers] if who == "ingrid.bauer" else ["Instructor"]
+
+
+def test_who_wrote_in_the_copied_course_and_left_it_is_offered_nothing(
+    app: Flask, sandbox: Sandbox, teacher: Visitor
+) -> None:
+    teacher.write_experience()
+    claims = claim_of(sandbox, BIOLOGY, "moodle") | {LTI + "roles": ["Instructor"]}
+    copy = Visitor.launch(app, sandbox, "miriam.okafor", HISTORY, **claims)
+    assert len(offers(copy)) == 1
+    with app.extensions["database"].transaction() as db:
+        course_id = int(course_of(teacher))
+        db.exec(
+            update(Enrollment)
+            .where(col(Enrollment.course_id) == course_id)
+            .values(workflow_state=EnrollmentState.LEFT)
+        )
+    assert offers(copy) == []
+
+
+def test_a_teachers_claim_takes_no_place_of_what_the_platform_vouches_for(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, new_teacher: Visitor
+) -> None:
+    teacher.write_experience()
+    link = sandbox.links.add(
+        sandbox.course(BIOLOGY_COPY),
+        title="Mine",
+        url="http://localhost:8000/lti/launch",
+        custom={"context_id_history": sandbox.course(HISTORY).context_id},
+    )
+    Visitor.open(app, sandbox, sandbox.launch("miriam.okafor", BIOLOGY_COPY, resource_link=link))
+    assert offers(new_teacher) == ["Import its 1 experience"]
 
 
 def test_another_platform_or_deployment_is_never_offered(

@@ -329,7 +329,8 @@ def _check_embedding(facts: Facts) -> _Finding:
 
 def _check_history(facts: Facts) -> _Finding:
     state = _custom_state(facts, "context_id_history")
-    if state is FieldState.RESOLVED or facts.identity.course.history:
+    course = facts.identity.course
+    if state is FieldState.RESOLVED or course.history or course.claimed_history:
         return _Finding()
     if facts.told is None:
         return _Finding(Lack.NOT_TOLD, unseen=True)

@@ -93,6 +93,7 @@ def upgrade() -> None:
     op.execute(
         "UPDATE courses SET deployment_id = "
         "(SELECT min(deployments.id) FROM deployments WHERE deployments.platform_id = courses.platform_id)"
+        batch_op.add_column(sa.Column('claimed_history', sa.JSON(), nullable=False, server_default='[]'))
     )
     with op.batch_alter_table('courses', schema=None) as batch_op:
         batch_op.alter_column('deployment_id', existing_type=sa.Integer(), nullable=False)
@@ -198,6 +199,7 @@ def downgrade() -> None:
         batch_op.drop_index('ix_scores_due', sqlite_where=sa.text("state = 'waiting'"), postgresql_where=sa.text("state = 'waiting'"))
 
     op.drop_table('scores')
+        batch_op.drop_column('claimed_history')
     op.drop_table('line_items')
     with op.batch_alter_table('course_services', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_course_services_roster_due_at'))

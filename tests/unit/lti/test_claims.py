@@ -61,7 +61,7 @@ def check_fits(claims: LaunchClaims) -> None:
     """Hold what a launch says to what the tables take and the pages show."""
     visit, services = claims.visit, claims.services
     assert isinstance(visit.role, Role)
-    for identifier in (visit.sub, visit.context_id, *visit.course_history):
+    for identifier in (visit.sub, visit.context_id, *visit.course_history, *visit.claimed_history):
         assert identifier.isprintable() and 0 < len(identifier) <= MAX_ID
     for name in (
         visit.name,
@@ -78,7 +78,7 @@ def check_fits(claims: LaunchClaims) -> None:
         assert address is None or (address.startswith("http") and len(address) <= MAX_URL)
     if claims.message_type is MessageType.RESOURCE_LINK:
         assert claims.resource_link_id
-    json.dumps([*services.grade_scopes, *visit.course_history]).encode()
+    json.dumps([*services.grade_scopes, *visit.course_history, *visit.claimed_history]).encode()
 
 
 @repeatable(max_examples=100)
