@@ -1,18 +1,21 @@
 """The command `ai-experiences`."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import cast
+from datetime import timedelta
+from typing import Any, cast
 
 import click
 from flask import Flask, current_app
 from flask.cli import FlaskGroup
+from sqlalchemy.exc import DBAPIError
 
 from app import create_app
-from app.database import database
+from app.database import database, utc_now
 from app.llm.embedded.errors import EmbeddedModelError
 from app.llm.embedded.fetch import fetch_model
 from app.llm.embedded.server import run as run_embedded_model
@@ -25,12 +28,14 @@ from app.lti.registration.platforms import (
     PlatformConfigError,
     PlatformEntry,
     approve_deployment,
+    find_deployment,
     find_platform,
     known_deployment,
     list_platforms,
     note_deployment,
     pending_deployments,
     private_key_files,
+    remove_deployment,
     remove_platform,
     save_platform,
     sync_tool_config,
@@ -45,6 +50,32 @@ from app.web import current_settings
 WORKERS = 2
 # A deploy lets readers read on for so long; a reply that is not whole by then can be tried again.
 GRACEFUL_SECONDS = 30
+# A database that no “db upgrade” has made, or none since a release: SQLite's words, PostgreSQL's codes.
+_NOT_UPGRADED = re.compile(r"no such (table|column)|unable to open")
+_UNDEFINED = frozenset({"42P01", "42703"})
+
+
+class _Commands(FlaskGroup):
+    """Commands that end in a sentence where the database cannot be used."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        try:
+            return super().invoke(ctx)
+        except DBAPIError as error:
+            advice = _database_advice(error)
+            if advice is None:
+                raise
+            raise click.ClickException(advice) from error
+
+
+def _database_advice(error: DBAPIError) -> str | None:
+    """Return what to do where the database is not there or not up to date; None for any other error."""
+    reason = str(error.orig).partition("\n")[0]
+    if _NOT_UPGRADED.search(reason) or getattr(error.orig, "sqlstate", None) in _UNDEFINED:
+        return f"Run “ai-experiences db upgrade” first, and check DATABASE_URL: the database is not ready ({reason})."
+    if error.statement is None:
+        return f"Check DATABASE_URL, and that the database's server runs: it cannot be reached ({reason})."
+    return None
 
 
 def _create_app() -> Flask:
@@ -54,7 +85,7 @@ def _create_app() -> Flask:
         raise click.ClickException(str(error)) from error
 
 
-cli = FlaskGroup(
+cli = _Commands(
     name="ai-experiences",
     create_app=_create_app,
     add_default_commands=False,
@@ -72,8 +103,8 @@ def main() -> None:
 def prepare() -> None:
     """Bring the running application's tables, platforms and keys up to date."""
     settings = current_settings()
-    database().upgrade()
     try:
+        database().upgrade()
         if not settings.tool_config.exists():
             shutil.copy(shipped_tool_config(), settings.tool_config)
             click.echo(f"{settings.tool_config} is a form for the platforms that may launch the tool.")
@@ -99,6 +130,7 @@ def serve(host: str, port: int, workers: int) -> None:
             f"Over plain http the tool serves this machine alone, not {host}. Set APP_URL to its https address."
         )
     prepare()
+    click.echo(f"Serving {current_settings().app_url} on http://{host}:{port}")
     sys.stdout.flush()
     # gevent must patch the standard library before the application is imported: a fresh process does.
     os.execv(sys.executable, gunicorn_command(host, port, workers))  # noqa: S606 - no shell is wanted
@@ -152,7 +184,9 @@ def add_platform(issuer: str, deployment_ids: tuple[str, ...], **fields: str) ->
 def show_platforms() -> None:
     """List the platforms."""
     with database().transaction() as session:
-        for found, deployments in list_platforms(session):
+        platforms = list_platforms(session)
+        click.echo("issuer\tclient id\tdeployments\tsource" if platforms else "No platform is registered.")
+        for found, deployments in platforms:
             click.echo(f"{found.issuer}\t{found.client_id}\t{', '.join(deployments) or '-'}\t{found.source}")
             for pending in pending_deployments(session, found.id):
                 name = f" ({pending.platform_name})" if pending.platform_name else ""
@@ -162,11 +196,17 @@ def show_platforms() -> None:
 @platform.command("remove")
 @click.option("--issuer", required=True, help="The platform's issuer.")
 @click.option("--client-id", required=True, help="The tool's client id there.")
-def forbid_platform(issuer: str, client_id: str) -> None:
-    """Stop a platform's launches. Its people and their work stay."""
+@click.option("--deployment-id", help="This deployment alone, not all of the platform.")
+def forbid_platform(issuer: str, client_id: str, deployment_id: str | None) -> None:
+    """Stop the launches of a platform, or of one deployment. Its people and their work stay."""
     with _refusals_as_messages(), database().transaction() as session:
-        remove_platform(session, issuer, client_id)
-    click.echo(f"{issuer} may no longer launch the tool.")
+        if deployment_id is None:
+            remove_platform(session, issuer, client_id)
+        else:
+            found = find_platform(session, issuer, client_id)
+            remove_deployment(known_deployment(session, found.id, deployment_id))
+    removed = f"Deployment {deployment_id}" if deployment_id else f"Client {client_id}"
+    click.echo(f"{removed} of {issuer} may no longer launch the tool.")
 
 
 @platform.command("invite")
@@ -177,7 +217,8 @@ def invite_platform(days: int) -> None:
     """Print a link with which one platform can register itself (LTI Dynamic Registration)."""
     with database().transaction() as session:
         token = invite(session, days)
-    click.echo(f"{current_app.config['SETTINGS'].app_url}{REGISTRATION_PATH}/{token}")
+    click.echo(f"It works once, until {utc_now() + timedelta(days=days):%Y-%m-%d %H:%M} UTC.", err=True)
+    click.echo(f"{current_settings().app_url}{REGISTRATION_PATH}/{token}")
 
 
 @platform.command("approve")
@@ -189,9 +230,12 @@ def approve(issuer: str, client_id: str, deployment_id: str, replaces: str | Non
     """Let a new deployment of a registered platform in."""
     with _refusals_as_messages(), database().transaction() as session:
         found = find_platform(session, issuer, client_id)
+        seen = find_deployment(session, found.id, deployment_id) is not None
         replaced = known_deployment(session, found.id, replaces) if replaces else None
         approve_deployment(session, note_deployment(session, found, deployment_id), replaced)
     click.echo(f"Deployment {deployment_id} may launch the tool.")
+    if not seen:
+        click.echo("Nobody has opened it there yet; it is approved for when somebody does.", err=True)
 
 
 @contextmanager

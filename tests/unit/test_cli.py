@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 from app.cli import cli
 from app.database import Database
 from app.lti.registration.platforms import find_platform, note_deployment
+from tests.support.ports import free_port
 
 ADD = [
     *("platform", "add", "--issuer", "https://lms.example.edu", "--client-id", "7", "--deployment-id", "1"),
@@ -37,10 +39,69 @@ def run(*arguments: str) -> Result:
 def test_platforms_are_added_listed_and_removed() -> None:
     assert run("db", "upgrade").exit_code == 0
     assert run(*ADD).exit_code == 0
-    assert "https://lms.example.edu\t7\t1" in run("platform", "list").output
+    heading, row = run("platform", "list").output.splitlines()
+    assert heading == "issuer\tclient id\tdeployments\tsource"
+    assert row == "https://lms.example.edu\t7\t1\tcommand"
     remove = run("platform", "remove", "--issuer", "https://lms.example.edu", "--client-id", "7")
-    assert remove.exit_code == 0
-    assert run("platform", "list").output == ""
+    assert remove.output == "Client 7 of https://lms.example.edu may no longer launch the tool.\n"
+    assert run("platform", "list").output == "No platform is registered.\n"
+
+
+def test_one_deployment_is_taken_back_and_the_platform_stays() -> None:
+    run("db", "upgrade")
+    run(*ADD, "--deployment-id", "2")
+    remove = ("platform", "remove", "--issuer", "https://lms.example.edu", "--client-id", "7")
+    removed = run(*remove, "--deployment-id", "2")
+    assert removed.output == "Deployment 2 of https://lms.example.edu may no longer launch the tool.\n"
+    assert "\t7\t1\t" in run("platform", "list").output
+    assert "no deployment 3" in run(*remove, "--deployment-id", "3").output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("platform", "invite"),
+        ("platform", "list"),
+        ADD,
+        ("platform", "approve", "--issuer", "x", "--client-id", "x", "--deployment-id", "x"),
+        ("platform", "remove", "--issuer", "x", "--client-id", "x"),
+        ("seed", "--issuer", "x", "--course", "1"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+@pytest.mark.parametrize("folder_is_there", [False, True])
+def test_without_a_database_a_command_says_how_to_make_one(
+    tmp_path: Path, command: Sequence[str], folder_is_there: bool
+) -> None:
+    if folder_is_there:
+        (tmp_path / "instance").mkdir()
+    says_how_to_make_one(run(*command))
+
+
+def test_without_tables_in_postgresql_a_command_says_how_to_make_them(
+    migrated_postgres: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if migrated_postgres is None:
+        pytest.skip("PostgreSQL IS NOT INSTALLED: nothing is tested on it")
+    monkeypatch.setenv("DATABASE_URL", migrated_postgres)
+    says_how_to_make_one(run("platform", "list"))
+
+
+def says_how_to_make_one(result: Result) -> None:
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert result.output.startswith("Error: Run “ai-experiences db upgrade” first")
+    assert result.output.count("\n") == 1
+
+
+def test_a_database_server_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://tool:secret@127.0.0.1:{free_port()}/tool")
+    for command in (["platform", "list"], ["platform", "invite"], ["db", "upgrade"], ["serve"]):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert isinstance(result.exception, SystemExit)
+        assert result.output.startswith("Error: Check DATABASE_URL, and that the database's server runs")
+        assert "secret" not in result.output
 
 
 def test_removing_what_is_not_there_says_so() -> None:
@@ -144,7 +205,9 @@ def test_a_pending_deployment_is_shown_and_approved_in_place_of_another(tmp_path
     approved = run("platform", "approve", *names, "--deployment-id", "2", "--replaces", "1")
     assert approved.output == "Deployment 2 may launch the tool.\n"
     assert "\t1, 2\t" in run("platform", "list").output
-    assert run("platform", "approve", *names, "--deployment-id", "new").exit_code == 0
+    unseen = run("platform", "approve", *names, "--deployment-id", "new")
+    assert unseen.exit_code == 0
+    assert "Nobody has opened it there yet" in unseen.stderr
     assert "\t1, 2, new\t" in run("platform", "list").output
 
 
@@ -162,6 +225,7 @@ def test_a_platforms_own_key_that_cannot_be_read_stops_the_start(tmp_path: Path)
 
 def test_an_invitation_is_a_link_to_this_tool() -> None:
     run("db", "upgrade")
-    first, second = (run("platform", "invite", "--days", "3").output for _ in range(2))
-    assert re.fullmatch(r"http://localhost:8000/lti/register/[\w-]{43}\n", first)
-    assert first != second
+    first, second = (run("platform", "invite", "--days", "3") for _ in range(2))
+    assert re.fullmatch(r"http://localhost:8000/lti/register/[\w-]{43}\n", first.stdout)
+    assert re.fullmatch(r"It works once, until \d{4}-\d\d-\d\d \d\d:\d\d UTC\.\n", first.stderr)
+    assert first.stdout != second.stdout
