@@ -42,6 +42,7 @@ from app.lti.registration.platforms import (
     approve_deployment,
     find_platform,
     pending_deployments,
+    remove_platform,
     save_platform,
 )
 from app.lti.services.client import PlatformServices
@@ -642,26 +643,74 @@ def test_a_platform_that_does_not_take_the_tool_is_explained_and_the_link_stays_
     assert client.post(link, data=lms.initiation).status_code == 200
 
 
-@pytest.mark.parametrize("source", [RegistrationSource.COMMAND, RegistrationSource.TOOL_CONFIG])
-def test_what_an_administrator_wrote_down_is_never_overwritten(
+SOURCES = [RegistrationSource.COMMAND, RegistrationSource.TOOL_CONFIG, RegistrationSource.REGISTRATION]
+
+
+def known_platform(app: Flask, lms: Lms, source: RegistrationSource) -> Platform:
+    """Register client c1 of the platform, with deployment d0 and addresses that it does not name by itself."""
+    names = ("auth_login_url", "auth_token_url", "key_set_url")
+    own = dict.fromkeys(names, "https://lms.example.edu/own")
+    entry = PlatformEntry(client_id="c1", deployment_ids=["d0"], auth_audience="https://own.example", **own)
+    with app.extensions["database"].transaction() as db:
+        return save_platform(db, lms.url, entry, source)
+
+
+def set_state(app: Flask, platform: Platform, state: RegistrationState) -> None:
+    with app.extensions["database"].transaction() as db:
+        db.get_one(Platform, platform.id).workflow_state = state
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_active_registration_is_never_overwritten(
     app: Flask, client: FlaskClient, lms: Lms, link: str, source: RegistrationSource
 ) -> None:
-    names = ("auth_login_url", "auth_token_url", "key_set_url")
-    entry = PlatformEntry(client_id="c1", **dict.fromkeys(names, "https://lms.example.edu/own"))
+    known = known_platform(app, lms, source)
+    refused(client.post(link, data=lms.initiation), "remove it first with “ai-experiences platform remove”")
     with app.extensions["database"].transaction() as db:
-        save_platform(db, lms.url, entry, source)
-    refused(client.post(link, data=lms.initiation), "registered already")
-    with app.extensions["database"].transaction() as db:
-        kept = db.exec(select(Platform).where(Platform.issuer == lms.url)).one()
-        assert (kept.key_set_url, kept.source) == ("https://lms.example.edu/own", source)
+        assert db.get_one(Platform, known.id).model_dump() == known.model_dump()
+        deployments = db.exec(select(Deployment.deployment_id).where(Deployment.platform_id == known.id))
+        assert deployments.all() == ["d0"]
+        assert db.exec(select(Invitation)).one().used_at is None
 
 
-def test_a_platform_may_register_again_with_another_link(app: Flask, client: FlaskClient, lms: Lms) -> None:
-    assert client.post(make_link(app), data=lms.initiation).status_code == 200
-    lms.configuration["jwks_uri"] = f"{lms.url}/new-keys"
-    assert client.post(make_link(app), data=lms.initiation).status_code == 200
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_registration_that_was_removed_may_come_back(
+    app: Flask, client: FlaskClient, lms: Lms, link: str, source: RegistrationSource
+) -> None:
+    known = known_platform(app, lms, source)
+    set_state(app, known, RegistrationState.REMOVED)
+    assert client.post(link, data=lms.initiation).status_code == 200
     (platform,) = platforms(app)
-    assert platform.key_set_url == f"{lms.url}/new-keys"
+    assert (platform.id, platform.workflow_state) == (known.id, RegistrationState.ACTIVE)
+    assert platform.key_set_url == f"{lms.url}/keys"
+    assert platform.auth_audience is None
+
+
+def test_a_platform_registers_again_once_it_was_removed(app: Flask, client: FlaskClient, lms: Lms) -> None:
+    assert client.post(make_link(app), data=lms.initiation).status_code == 200
+    again = make_link(app)
+    lms.configuration["jwks_uri"] = f"{lms.url}/new-keys"
+    refused(client.post(again, data=lms.initiation), "registered already")
+    assert [platform.key_set_url for platform in platforms(app)] == [f"{lms.url}/keys"]
+    with app.extensions["database"].transaction() as db:
+        remove_platform(db, lms.url, "c1")
+    assert client.post(again, data=lms.initiation).status_code == 200
+    assert [platform.key_set_url for platform in platforms(app)] == [f"{lms.url}/new-keys"]
+
+
+def test_of_two_links_used_at_once_for_one_client_one_registers(app: Flask, lms: Lms) -> None:
+    links = [make_link(app) for _ in range(4)]
+    together = threading.Barrier(4)
+
+    def answer(handler: Handler) -> None:
+        together.wait(5)
+        handler.say(json.dumps(lms.registered).encode(), 201)
+
+    lms.answer_post = answer
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda link: app.test_client().post(link, data=lms.initiation), links)
+        assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    assert len(platforms(app)) == 1
 
 
 def test_no_token_is_sent_where_the_platform_gave_none(client: FlaskClient, lms: Lms, link: str) -> None:

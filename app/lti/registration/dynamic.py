@@ -19,7 +19,7 @@ from app.lti.addresses import host_of, same_origin, web_address, without_query
 from app.lti.claims import MessageType
 from app.lti.models import MAX_ID, Invitation, Platform, RegistrationSource
 from app.lti.outbound import OutboundError, OutboundSession
-from app.lti.registration.platforms import PlatformEntry, WebAddress, save_platform
+from app.lti.registration.platforms import PlatformConfigError, PlatformEntry, WebAddress, save_platform
 from app.secret import hash_of, new_secret
 from app.text import clean_line
 
@@ -111,13 +111,14 @@ class ToolRefusedError(RegistrationRefusedError):
 
 
 class AlreadyRegisteredError(RegistrationRefusedError):
-    """The issuer and client id are registered by `tool_config.json` or the command, which a platform cannot change."""
+    """The client id is registered at the issuer: an invitation adds platforms, and changes none."""
 
     code = "already_registered"
     status = 409
     message = _l(
-        "This client id is registered already, in tool_config.json or with “ai-experiences platform add”. Remove it "
-        "there first."
+        "This client id is registered already, and stays as it is. To register it anew, ask whoever runs AI "
+        "Experiences to remove it first with “ai-experiences platform remove”; the registration link has not been "
+        "used up."
     )
 
 
@@ -364,10 +365,6 @@ def _register_tool(
 
 
 def _save(session: Session, configuration: OpenIdConfiguration, answer: _Answer) -> Registered:
-    key = {"issuer": configuration.issuer, "client_id": answer.client_id}
-    present = session.exec(select(Platform).filter_by(**key)).first()
-    if present is not None and present.source is not RegistrationSource.REGISTRATION:
-        raise AlreadyRegisteredError(log=f"platform {present.id}")
     deployment_id = answer.configuration.deployment_id if answer.configuration else None
     entry = PlatformEntry(
         client_id=answer.client_id,
@@ -377,7 +374,13 @@ def _save(session: Session, configuration: OpenIdConfiguration, answer: _Answer)
         auth_audience=configuration.audience,
         deployment_ids=[deployment_id] if deployment_id else [],
     )
-    platform = save_platform(session, configuration.issuer, entry, RegistrationSource.REGISTRATION)
+    source = RegistrationSource.REGISTRATION
+    try:
+        platform = save_platform(session, configuration.issuer, entry, source, replace=False)
+    except PlatformConfigError as error:
+        raise AlreadyRegisteredError(
+            log=f"client {answer.client_id!r} of {configuration.issuer!r}"
+        ) from error
     platform.product = clean_line(configuration.platform.product_family_code, MAX_PRODUCT)
     return Registered(platform, deployment_id)
 

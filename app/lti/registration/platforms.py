@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pylti1p3.registration import Registration
 from pylti1p3.tool_config import ToolConfAbstract
 from sqlalchemy import update
+from sqlalchemy.exc import NoResultFound
 from sqlmodel import Session, col, select
 
 from app.courses.models import Course
@@ -90,19 +91,21 @@ def sync_tool_config(session: Session, path: Path) -> int:
 
 
 def save_platform(
-    session: Session, issuer: str, entry: PlatformEntry, source: RegistrationSource
+    session: Session,
+    issuer: str,
+    entry: PlatformEntry,
+    source: RegistrationSource,
+    *,
+    replace: bool = True,
 ) -> Platform:
-    """Add a registration, or bring one up to date and add deployments to it."""
-    platform = upsert(
-        session,
-        Platform,
-        key={"issuer": issuer, "client_id": entry.client_id},
-        values={
-            **entry.model_dump(exclude={"client_id", "deployment_ids"}),
-            "source": source,
-            "workflow_state": RegistrationState.ACTIVE,
-        },
-    )
+    """Add a registration, or bring one up to date and add deployments to it.
+
+    Without `replace` only one that was removed is written over. Raises `PlatformConfigError` for an active one then.
+    """
+    try:
+        platform = _write_platform(session, issuer, entry, source, replace=replace)
+    except NoResultFound as error:
+        raise PlatformConfigError("This client id is registered at this issuer already.") from error
     for deployment_id in entry.deployment_ids:
         upsert(
             session,
@@ -111,6 +114,22 @@ def save_platform(
             values={"source": source, "workflow_state": RegistrationState.ACTIVE},
         )
     return platform
+
+
+def _write_platform(
+    session: Session, issuer: str, entry: PlatformEntry, source: RegistrationSource, *, replace: bool
+) -> Platform:
+    return upsert(
+        session,
+        Platform,
+        key={"issuer": issuer, "client_id": entry.client_id},
+        values={
+            **entry.model_dump(exclude={"client_id", "deployment_ids"}),
+            "source": source,
+            "workflow_state": RegistrationState.ACTIVE,
+        },
+        where=None if replace else col(Platform.workflow_state) != RegistrationState.ACTIVE,
+    )
 
 
 def list_platforms(session: Session) -> list[tuple[Platform, list[str]]]:

@@ -202,3 +202,24 @@ def test_an_entry_may_name_a_key_of_its_own(db: Session, tool_config: Path) -> N
     tool_config.write_text(json.dumps({ISSUER: [ENTRY]}))
     sync_tool_config(db, tool_config)
     assert private_key_files(db) == []
+
+
+def test_a_registration_is_added_without_replacing_an_active_one(db: Session) -> None:
+    def entry(key_set: str) -> PlatformEntry:
+        urls = dict.fromkeys(("auth_login_url", "auth_token_url"), "https://lms.example/x")
+        return PlatformEntry(client_id="c9", deployment_ids=[key_set[-1]], key_set_url=key_set, **urls)
+
+    def add(key_set: str) -> Platform:
+        source = RegistrationSource.REGISTRATION
+        return save_platform(db, "https://lms.example", entry(key_set), source, replace=False)
+
+    first = add("https://lms.example/1")
+    with pytest.raises(PlatformConfigError, match="registered at this issuer already"):
+        add("https://lms.example/2")
+    db.refresh(first)
+    assert first.key_set_url == "https://lms.example/1"
+    assert find_deployment(db, first.id, "2") is None
+    remove_platform(db, "https://lms.example", "c9")
+    db.flush()
+    assert add("https://lms.example/3").key_set_url == "https://lms.example/3"
+    assert first.workflow_state is RegistrationState.ACTIVE
