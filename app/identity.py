@@ -37,13 +37,15 @@ def roles_with(right: Right) -> list[Role]:
 class Identity:
     """A person in a course, as a launch or a token vouches for them.
 
-    ``is_test`` marks Canvas's student view, whose work stays out of every class figure. ``is_administrator`` marks
-    those who administer the platform, whatever they are in the course.
+    A teaching assistant is a teacher with ``is_teaching_assistant``. ``is_test`` marks Canvas's student view, whose
+    work stays out of every class figure. ``is_administrator`` marks those who administer the platform, whatever they
+    are in the course.
     """
 
     user: User
     course: Course
     role: Role
+    is_teaching_assistant: bool = False
     is_test: bool = False
     is_administrator: bool = False
 

@@ -13,7 +13,7 @@ from flask_babel import LazyString, get_locale
 from werkzeug.routing import IntegerConverter, Map
 from whitenoise import WhiteNoise
 
-from app.courses.names import person_name
+from app.courses.names import person_name, role_name
 from app.files import write_private
 from app.markdown import plain_text, render_markdown
 from app.settings import Settings
@@ -59,7 +59,7 @@ def configure(app: Flask, settings: Settings) -> None:
     )
     app.jinja_env.filters["markdown"] = render_markdown
     app.jinja_env.filters["plain"] = lru_cache(PLAIN_TEXTS)(plain_text)
-    app.jinja_env.globals.update(person_name=person_name, language_tag=language_tag)
+    app.jinja_env.globals.update(person_name=person_name, role_name=role_name, language_tag=language_tag)
     app.jinja_env.finalize = _escapable
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.after_request(_add_headers(settings))

@@ -40,7 +40,10 @@ def shelf() -> str:
     identity = current_identity()
     listed = service.list_with_status(request_session(), identity)
     return render_template(
-        "conversations/shelf.html", listed=listed, may_converse=identity.may(Right.CONVERSE)
+        "conversations/shelf.html",
+        identity=identity,
+        listed=listed,
+        may_converse=identity.may(Right.CONVERSE),
     )
 
 

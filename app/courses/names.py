@@ -1,10 +1,26 @@
-"""What to call people."""
+"""What to call people, and what they are in a course."""
 
 from hashlib import sha256
 
 from flask_babel import gettext
+from flask_babel import lazy_gettext as _l
 
 from app.courses.models import Role, User
+
+_ROLE_NAMES = {
+    Role.TEACHER: _l("Teacher"),
+    Role.ADMINISTRATOR: _l("Administrator"),
+    Role.DESIGNER: _l("Designer"),
+    Role.STUDENT: _l("Student"),
+    Role.OBSERVER: _l("Observer"),
+}
+
+
+def role_name(role: Role, *, is_teaching_assistant: bool = False) -> str:
+    """Return what a role is called; a teacher may be there as a teaching assistant."""
+    if role is Role.TEACHER and is_teaching_assistant:
+        return str(gettext("Teaching assistant"))
+    return str(_ROLE_NAMES[role])
 
 
 def person_name(user: User, role: Role = Role.STUDENT) -> str:

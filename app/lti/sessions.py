@@ -173,3 +173,4 @@ def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
 
 def _sign(app: Flask, path_id: str) -> str:
     return hmac.new(str(app.secret_key).encode(), path_id.encode(), sha256).hexdigest()
+        is_teaching_assistant=enrollment.is_teaching_assistant,

@@ -5,7 +5,7 @@ from bs4 import BeautifulSoup
 from flask import Flask
 
 from app.sandbox import Sandbox
-from tests.support.people import EXPERIENCE, HISTORY, Visitor
+from tests.support.people import BIOLOGY, EXPERIENCE, HISTORY, Visitor
 
 
 def titles(visitor: Visitor) -> list[str]:
@@ -166,3 +166,33 @@ def test_markup_in_what_a_teacher_wrote_is_shown_as_text(teacher: Visitor, stude
         page = visitor.page(path)
         assert page.select("main img") == []
         assert "<img src=x" in page.text
+
+
+@pytest.mark.parametrize(
+    ("who", "course", "shown"),
+    [
+        ("miriam.okafor", BIOLOGY, "Introduction to Cell Biology · Teacher"),
+        ("priya.raman", BIOLOGY, "Introduction to Cell Biology · Teaching assistant"),
+        ("priya.raman", HISTORY, "Cities of the Ancient World · Student"),
+        ("elena.petrova", BIOLOGY, "Introduction to Cell Biology · Designer"),
+        ("amara.diallo", BIOLOGY, "Introduction to Cell Biology · Student"),
+        ("grace.diallo", BIOLOGY, "Introduction to Cell Biology · Observer"),
+        ("ingrid.bauer", BIOLOGY, "Introduction to Cell Biology · Administrator"),
+    ],
+)
+def test_everyone_reads_in_which_course_they_are_and_as_what(
+    app: Flask, sandbox: Sandbox, who: str, course: int, shown: str
+) -> None:
+    assert whereabouts(Visitor.launch(app, sandbox, who, course)) == shown
+
+
+def test_a_course_without_a_title_is_named_by_its_label_or_not_at_all(app: Flask, sandbox: Sandbox) -> None:
+    context = "https://purl.imsglobal.org/spec/lti/claim/context"
+    without = Visitor.launch(app, sandbox, "miriam.okafor", **{context: {"id": "c"}})
+    assert whereabouts(without) == "Teacher"
+    labelled = Visitor.launch(app, sandbox, "miriam.okafor", **{context: {"id": "c", "label": "BIO"}})
+    assert whereabouts(labelled) == "BIO · Teacher"
+
+
+def whereabouts(visitor: Visitor) -> str:
+    return visitor.page("/experiences").select_one("[data-testid=whereabouts]").text

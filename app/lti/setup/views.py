@@ -5,7 +5,6 @@ from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 from werkzeug.wrappers import Response
 
-from app.courses.models import Role
 from app.database import request_session
 from app.errors import NotFoundError
 from app.identity import Right
@@ -18,13 +17,6 @@ from app.web import LARGEST_ID
 
 blueprint = launch_blueprint("setup", __name__)
 
-ROLE_NAMES = {
-    Role.TEACHER: _l("Teacher"),
-    Role.ADMINISTRATOR: _l("Administrator"),
-    Role.DESIGNER: _l("Designer"),
-    Role.STUDENT: _l("Student"),
-    Role.OBSERVER: _l("Observer"),
-}
 ROLE_USES = {
     RoleUse.DECIDES: _l("This is the role in the course."),
     RoleUse.OUTRANKED: _l("Not used: a stronger course role came too."),
@@ -54,7 +46,6 @@ def show() -> str:
         facts=facts,
         scopes=scopes(facts),
         received=lay_out(facts.own, on_canvas=facts.on_canvas) if facts.own is not None else None,
-        role_names=ROLE_NAMES,
         role_uses=ROLE_USES,
         field_states=FIELD_STATES,
         approvals=approvals.approvals_of(session, identity, current_launch()),
