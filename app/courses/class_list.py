@@ -1,6 +1,6 @@
 """People and enrollments, brought in line with a platform's class list in few statements, however long it is."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -29,38 +29,66 @@ class ListedPerson:
     avatar_url: str | None = None
 
 
-def record_class_list(
-    session: Session, course: Course, people: Iterable[ListedPerson], *, as_of: datetime, whole: bool
-) -> None:
-    """Write down who is in a course by the platform's list, as it was `as_of`.
+def record_people(
+    session: Session, course: Course, people: Iterable[ListedPerson], *, as_of: datetime
+) -> set[int]:
+    """Write down people who are in a course by the platform's list, as it was `as_of`. Return their ids.
 
-    Those missing from a `whole` list have left, and their work stays. Names that it leaves blank stay too. A launch
-    since `as_of` knows better than the list; a list does not name test users and the platform's administrators, so that
-    only launches tell of them.
+    Meant for a part of a list (`batches`) and a transaction of its own, so that nobody waits long. Names that
+    the list leaves blank stay. A launch since `as_of` knows better than the list.
     """
     listed = {person.sub: person for person in people}
-    user_ids = _record_people(session, course.platform_id, listed)
+    user_ids = _record_users(session, course.platform_id, listed)
     places = {user_ids[sub]: person for sub, person in listed.items() if sub in user_ids}
-    known = _enrollments(session, course)
-    _record_enrollments(session, course, places, known, as_of)
-    # A list without anybody says nothing: whoever asked for it is in the course.
-    if whole and listed:
-        gone = [user_id for user_id, place in known.items() if user_id not in places and _may_leave(place)]
-        _mark_as_left(session, course, gone, as_of)
+    _record_enrollments(session, course, places, as_of)
+    return set(places)
 
 
-def _record_people(session: Session, platform_id: int, listed: dict[str, ListedPerson]) -> dict[str, int]:
+def mark_missing_as_left(
+    session: Session, course: Course, present: Collection[int], *, as_of: datetime
+) -> None:
+    """Write down that all others than those `present` on the whole list have left; their work stays.
+
+    No list names test users and administrators, and some leave out staff who may open the course all the same: whom the
+    platform let in lately is still in. A launch since `as_of` knows better than the list.
+    """
+    may_leave = select(Enrollment.user_id).where(
+        Enrollment.course_id == course.id,
+        Enrollment.workflow_state == EnrollmentState.ACTIVE,
+        col(Enrollment.is_test).is_(False),
+        col(Enrollment.is_administrator).is_(False),
+        Enrollment.role != Role.ADMINISTRATOR,
+        or_(col(Enrollment.role) == Role.STUDENT, _not_launched_since(utc_now() - LET_IN_LATELY)),
+    )
+    gone = [user_id for user_id in session.exec(may_leave) if user_id not in present]
+    for user_ids in batches(sorted(gone)):
+        session.execute(
+            update(Enrollment)
+            .where(
+                col(Enrollment.course_id) == course.id,
+                col(Enrollment.user_id).in_(user_ids),
+                _not_launched_since(as_of),
+            )
+            .values(workflow_state=EnrollmentState.LEFT)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """Yield items by 500, as many as one statement takes."""
+    rest = iter(items)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+
+
+def _record_users(session: Session, platform_id: int, listed: dict[str, ListedPerson]) -> dict[str, int]:
     """Add people and what is new of them. Return the id of each by ``sub``: for a merged one, of whom it stands for."""
-    ids: dict[str, int] = {}
-    for subs in _batches(sorted(listed)):
-        known = session.exec(
-            select(User).where(User.platform_id == platform_id, col(User.sub).in_(subs))
-        ).all()
-        ids |= {user.sub: user.merged_into_id or user.id for user in known}
-        by_sub = {user.sub: user for user in known}
-        changed = [sub for sub in subs if _says_more(listed[sub], by_sub.get(sub))]
-        ids |= _upsert_people(session, platform_id, [listed[sub] for sub in changed])
-    return ids
+    subs = sorted(listed)
+    known = session.exec(select(User).where(User.platform_id == platform_id, col(User.sub).in_(subs))).all()
+    by_sub = {user.sub: user for user in known}
+    changed = [listed[sub] for sub in subs if _says_more(listed[sub], by_sub.get(sub))]
+    ids = {user.sub: user.merged_into_id or user.id for user in known}
+    return ids | _upsert_people(session, platform_id, changed)
 
 
 def _says_more(person: ListedPerson, user: User | None) -> bool:
@@ -73,18 +101,17 @@ def _upsert_people(session: Session, platform_id: int, people: Sequence[ListedPe
     if not people:
         return {}
     now = utc_now()
-    insert = insert_into(session, User).values(
-        [
-            {
-                "platform_id": platform_id,
-                "sub": person.sub,
-                "name": person.name,
-                "avatar_url": person.avatar_url,
-                "created_at": now,
-            }
-            for person in people
-        ]
-    )
+    rows = [
+        {
+            "platform_id": platform_id,
+            "sub": person.sub,
+            "name": person.name,
+            "avatar_url": person.avatar_url,
+            "created_at": now,
+        }
+        for person in people
+    ]
+    insert = insert_into(session, User)
     fresh = insert.excluded
     statement = insert.on_conflict_do_update(
         index_elements=["platform_id", "sub"],
@@ -93,42 +120,39 @@ def _upsert_people(session: Session, platform_id: int, people: Sequence[ListedPe
             "avatar_url": func.coalesce(fresh.avatar_url, User.avatar_url),
         },
     ).returning(User.sub, func.coalesce(User.merged_into_id, User.id).label("id"))
-    return {row.sub: row.id for row in session.execute(statement)}
-
-
-def _enrollments(session: Session, course: Course) -> dict[int, Enrollment]:
-    found = session.exec(
-        select(Enrollment).where(Enrollment.course_id == course.id).execution_options(populate_existing=True)
-    )
-    return {enrollment.user_id: enrollment for enrollment in found}
+    return {row.sub: row.id for row in session.execute(statement, rows)}
 
 
 def _record_enrollments(
-    session: Session,
-    course: Course,
-    places: dict[int, ListedPerson],
-    known: dict[int, Enrollment],
-    as_of: datetime,
+    session: Session, course: Course, places: dict[int, ListedPerson], as_of: datetime
 ) -> None:
+    found = session.exec(
+        select(Enrollment)
+        .where(Enrollment.course_id == course.id, col(Enrollment.user_id).in_(places))
+        .execution_options(populate_existing=True)
+    )
+    known = {enrollment.user_id: enrollment for enrollment in found}
     changed = [
         _as_row(course, user_id, person)
         for user_id, person in sorted(places.items())
         if person.role is not None and _differs(person, known.get(user_id))
     ]
-    for rows in _batches(changed):
-        insert = insert_into(session, Enrollment).values(rows)
-        fresh = insert.excluded
-        session.execute(
-            insert.on_conflict_do_update(
-                index_elements=["course_id", "user_id"],
-                set_={
-                    "role": fresh.role,
-                    "is_teaching_assistant": fresh.is_teaching_assistant,
-                    "workflow_state": fresh.workflow_state,
-                },
-                where=_not_launched_since(as_of),
-            )
-        )
+    if not changed:
+        return
+    insert = insert_into(session, Enrollment)
+    fresh = insert.excluded
+    session.execute(
+        insert.on_conflict_do_update(
+            index_elements=["course_id", "user_id"],
+            set_={
+                "role": fresh.role,
+                "is_teaching_assistant": fresh.is_teaching_assistant,
+                "workflow_state": fresh.workflow_state,
+            },
+            where=_not_launched_since(as_of),
+        ),
+        changed,
+    )
 
 
 def _differs(person: ListedPerson, place: Enrollment | None) -> bool:
@@ -150,37 +174,5 @@ def _as_row(course: Course, user_id: int, person: ListedPerson) -> dict[str, Any
     }
 
 
-def _may_leave(place: Enrollment) -> bool:
-    """Tell whether a list without somebody means that they left.
-
-    No list names test users and administrators, and some leave out staff who may open the course all the same: whom
-    the platform let in lately is still in.
-    """
-    if place.is_test or place.is_administrator or place.role is Role.ADMINISTRATOR:
-        return False
-    lately = place.last_launch_at is not None and utc_now() - place.last_launch_at < LET_IN_LATELY
-    return place.workflow_state is EnrollmentState.ACTIVE and (place.role is Role.STUDENT or not lately)
-
-
-def _mark_as_left(session: Session, course: Course, user_ids: list[int], as_of: datetime) -> None:
-    for batch in _batches(sorted(user_ids)):
-        session.execute(
-            update(Enrollment)
-            .where(
-                col(Enrollment.course_id) == course.id,
-                col(Enrollment.user_id).in_(batch),
-                _not_launched_since(as_of),
-            )
-            .values(workflow_state=EnrollmentState.LEFT)
-            .execution_options(synchronize_session=False)
-        )
-
-
 def _not_launched_since(moment: datetime) -> ColumnElement[bool]:
     return or_(col(Enrollment.last_launch_at).is_(None), col(Enrollment.last_launch_at) < moment)
-
-
-def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    rest = iter(items)
-    while batch := list(islice(rest, BATCH)):
-        yield batch

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlmodel import SQLModel, col, select, update
 
 from app.conversations.models import Conversation, ConversationState
-from app.courses.class_list import ListedPerson, record_class_list
+from app.courses.class_list import ListedPerson, mark_missing_as_left, record_people
 from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
 from app.database import utc_now
 from app.experiences.models import Experience
@@ -168,7 +168,9 @@ def test_a_class_list_with_either_sub_or_both_names_one_person(
     for subs in ([PAST], [kept.sub], [PAST, kept.sub]):
         with app.extensions["database"].transaction() as db:
             listed = [ListedPerson(sub, Role.STUDENT) for sub in subs]
-            record_class_list(db, db.exec(select(Course)).one(), listed, as_of=utc_now(), whole=True)
+            course = db.exec(select(Course)).one()
+            present = record_people(db, course, listed, as_of=utc_now())
+            mark_missing_as_left(db, course, present, as_of=utc_now())
         places = [row for row in rows(app, Enrollment) if row.user_id in {kept.id, old.id}]
         assert [(row.user_id, row.workflow_state) for row in places] == [(kept.id, EnrollmentState.ACTIVE)]
 

@@ -12,6 +12,7 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from sqlmodel import Session, col, delete, select, update
 
+from app.courses.class_list import record_people
 from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
 from app.courses.service import Visit, record_visit
 from app.database import Database, utc_now
@@ -125,7 +126,7 @@ def test_a_small_class_is_there_when_the_teacher_opens_it(teacher: Visitor, expe
         ["Chloe Tran", "Not started"],
         ["Liam O'Connor", "Not started"],
     ]
-    assert note(page).startswith("This is the list of")
+    assert note(page).startswith("Class list as of 20")
     assert "3 not started" in page.text
 
 
@@ -150,9 +151,68 @@ def test_2500_people_over_51_pages_are_all_read_in_few_statements(
     first = count_queries(rosters.work)
     assert roster_requests(sandbox) == 51
     assert len(enrollments(app)) == 2501
-    assert first <= 30
+    assert first <= 50
     make_due(app)
-    assert count_queries(rosters.work) <= 15
+    assert count_queries(rosters.work) <= 35
+
+
+def test_a_list_that_is_too_long_adds_people_and_sends_nobody_away(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, rosters: Rosters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.lti.services.roster.MAX_PEOPLE", 3)
+    make_due(app)
+    answer_with(sandbox, *(member(f"student-{number}", name=f"Student {number}") for number in range(3)))
+    rosters.work()
+    assert services_row(app).roster_error is None
+    assert states(app)["Student 2"] == "active"
+    make_due(app)
+    answer_with(sandbox, *(member(f"other-{number}", name=f"Other {number}") for number in range(4)))
+    rosters.work()
+    assert services_row(app).roster_error == "The list is too long."
+    assert set(states(app).values()) == {"active"}
+    assert {"Student 0", "Other 2"} <= set(states(app))
+    assert "Other 3" not in states(app)
+
+
+def test_a_writer_that_died_half_way_is_followed_by_another(
+    app: Flask,
+    sandbox: Sandbox,
+    place: SandboxCourse,
+    teacher: Visitor,
+    rosters: Rosters,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Visitor.launch(app, sandbox, "amara.diallo", place.canvas_id)
+    listed = [member(sandbox.person("miriam.okafor").sub, INSTRUCTOR)]
+    listed += [member(f"student-{number}", name=f"Student {number}") for number in range(5)]
+    monkeypatch.setattr("app.courses.class_list.BATCH", 2)
+    with monkeypatch.context() as dying:
+        dying.setattr("app.lti.services.roster.record_people", dies_after(1))
+        make_due(app)
+        answer_with(sandbox, *listed)
+        with pytest.raises(SystemExit):
+            rosters.work()
+    assert states(app) == {"Miriam Okafor": "active", "Amara Diallo": "active", "Student 0": "active"}
+    assert services_row(app).roster_synced_at is None
+    assert not rosters.work()
+    make_due(app)
+    answer_with(sandbox, *listed)
+    assert rosters.work()
+    gone = {name for name, state in states(app).items() if state == "left"}
+    assert gone == {"Amara Diallo"}
+    assert len(states(app)) == 7
+
+
+def dies_after(writes: int) -> Callable[..., set[int]]:
+    """Return what writes down so many parts of a list, and then ends its process."""
+    left = iter(range(writes))
+
+    def record(*args: Any, **how: Any) -> set[int]:
+        if next(left, None) is None:
+            raise SystemExit
+        return record_people(*args, **how)
+
+    return record
 
 
 def test_an_empty_list_sends_nobody_away(

@@ -12,7 +12,7 @@ is read, so that a slow platform keeps no other waiting. `CourseServices` says w
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -22,7 +22,7 @@ from sqlalchemy import CursorResult, exists, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from app.courses.class_list import ListedPerson, record_class_list
+from app.courses.class_list import ListedPerson, batches, mark_missing_as_left, record_people
 from app.courses.models import Course
 from app.database import Database, utc_now
 from app.lti.addresses import with_query
@@ -33,6 +33,7 @@ from app.lti.roles import course_role, read_roles
 from app.lti.services.client import (
     PlatformServices,
     ServiceError,
+    ServiceRefusedError,
     ServiceUnavailableError,
 )
 from app.lti.tool import ROSTER_SCOPE
@@ -41,11 +42,13 @@ from app.text import N_
 logger = logging.getLogger(__name__)
 MEMBERS_TYPE = "application/vnd.ims.lti-nrps.v2.membershipcontainer+json"
 PAGE_SIZE = 50
+MAX_PEOPLE = 20_000
 LEASE = timedelta(minutes=5)  # longer than `PlatformServices.pages` reads
 FRESH = timedelta(minutes=5)
 ON_DEMAND = timedelta(minutes=1)
 WAIT_SECONDS = 2.0
 LOOK_EVERY_SECONDS = 0.1
+BETWEEN_WRITES_SECONDS = 0.1  # SQLite's writers wait in steps of at most this
 # After each failure in a row.
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 360))
 
@@ -124,7 +127,7 @@ class Rosters:
         people: list[ListedPerson] = []
         try:
             problem = self._read_into(people, reading)
-            self._settle(reading, people, problem)
+            self._settle(reading, self._write(reading, people), problem)
         except _TakenOverError:
             logger.warning("class list of course %s: another worker has taken it over", reading.course.id)
         return True
@@ -191,18 +194,39 @@ class Rosters:
         pages = self._services.pages(reading.platform, [ROSTER_SCOPE], first, accept=MEMBERS_TYPE)
         try:
             for page in pages:
-                people += _read_page(page)
+                for person in _read_page(page):
+                    if len(people) == MAX_PEOPLE:
+                        raise ServiceRefusedError(N_("The list is too long."))
+                    people.append(person)
         except ServiceError as problem:
             logger.warning("class list of course %s: %s", reading.course.id, problem)
             return problem
         return None
 
-    def _settle(self, reading: _Reading, people: list[ListedPerson], problem: ServiceError | None) -> None:
-        """Write down what was read, all of it or not, and how it ended."""
+    def _write(self, reading: _Reading, people: list[ListedPerson]) -> set[int]:
+        """Write down who was read, in short transactions that let others write in between; return their ids.
+
+        Where it ends half-way, the next reading goes on: nobody has been marked as left.
+        """
+        present: set[int] = set()
+        for batch in batches(people):
+            if present:
+                time.sleep(BETWEEN_WRITES_SECONDS)
+            with self._database.transaction() as session:
+                lease = utc_now() + LEASE
+                _change_held(session, reading, roster_due_at=lease)
+                present |= record_people(session, reading.course, batch, as_of=reading.began)
+            reading.lease = lease
+        return present
+
+    def _settle(self, reading: _Reading, present: set[int], problem: ServiceError | None) -> None:
+        """Write down how the reading ended, and who has left where all was read."""
         outcome = _success(reading) if problem is None else _failure(reading, problem)
         with self._database.transaction() as session:
             _change_held(session, reading, **outcome)
-            record_class_list(session, reading.course, people, as_of=reading.began, whole=problem is None)
+            # A list without anybody says nothing: whoever asked for it is in the course.
+            if problem is None and present:
+                mark_missing_as_left(session, reading.course, present, as_of=reading.began)
 
 
 def _status_of(offer: CourseServices | None) -> RosterStatus:
@@ -273,12 +297,12 @@ def _failure(reading: _Reading, problem: ServiceError) -> dict[str, object]:
     return {"roster_due_at": utc_now() + pause, "roster_error": str(problem)}
 
 
-def _read_page(body: object) -> list[ListedPerson]:
+def _read_page(body: object) -> Iterator[ListedPerson]:
     members = body.get("members") if isinstance(body, Mapping) else None
     if not isinstance(members, list):
         raise ServiceUnavailableError(N_("The platform's answer is no class list."))
     people = (_person(member) for member in members if isinstance(member, Mapping))
-    return [person for person in people if person is not None]
+    return (person for person in people if person is not None)
 
 
 def _person(member: Mapping[str, Any]) -> ListedPerson | None:
