@@ -166,6 +166,7 @@ def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
         user=user,
         course=course,
         role=enrollment.role,
+        is_teaching_assistant=enrollment.is_teaching_assistant,
         is_test=enrollment.is_test,
         is_administrator=enrollment.is_administrator,
     )
@@ -173,4 +174,3 @@ def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
 
 def _sign(app: Flask, path_id: str) -> str:
     return hmac.new(str(app.secret_key).encode(), path_id.encode(), sha256).hexdigest()
-        is_teaching_assistant=enrollment.is_teaching_assistant,

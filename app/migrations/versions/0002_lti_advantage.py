@@ -89,11 +89,11 @@ def upgrade() -> None:
     with op.batch_alter_table('courses', schema=None) as batch_op:
         batch_op.add_column(sa.Column('deployment_id', sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column('history', sa.JSON(), nullable=False, server_default='[]'))
+        batch_op.add_column(sa.Column('claimed_history', sa.JSON(), nullable=False, server_default='[]'))
     # Courses were a platform's: they go to its first deployment.
     op.execute(
         "UPDATE courses SET deployment_id = "
         "(SELECT min(deployments.id) FROM deployments WHERE deployments.platform_id = courses.platform_id)"
-        batch_op.add_column(sa.Column('claimed_history', sa.JSON(), nullable=False, server_default='[]'))
     )
     with op.batch_alter_table('courses', schema=None) as batch_op:
         batch_op.alter_column('deployment_id', existing_type=sa.Integer(), nullable=False)
@@ -191,6 +191,7 @@ def downgrade() -> None:
         batch_op.drop_constraint(batch_op.f('uq_courses_deployment_id_context_id'), type_='unique')
         batch_op.drop_index(batch_op.f('ix_courses_platform_id'))
         batch_op.create_unique_constraint(batch_op.f('uq_courses_platform_id_context_id'), ['platform_id', 'context_id'])
+        batch_op.drop_column('claimed_history')
         batch_op.drop_column('history')
         batch_op.drop_column('deployment_id')
 
@@ -199,7 +200,6 @@ def downgrade() -> None:
         batch_op.drop_index('ix_scores_due', sqlite_where=sa.text("state = 'waiting'"), postgresql_where=sa.text("state = 'waiting'"))
 
     op.drop_table('scores')
-        batch_op.drop_column('claimed_history')
     op.drop_table('line_items')
     with op.batch_alter_table('course_services', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_course_services_roster_due_at'))
