@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 import requests
@@ -28,6 +29,8 @@ from app.sandbox.seed import seed_sandbox
 from app.sandbox.tools import registration
 from app.settings import LlmProvider, Settings
 
+FOLDER = Path("instance")
+LOG = FOLDER / "demo.log"
 START_SECONDS = 30
 STOP_SECONDS = 5
 MODEL_STARTS = 3  # it is started anew when it was killed, not when it ended by itself
@@ -39,7 +42,9 @@ class DemoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """Where the parts of a demo are. ``environment`` is what the tool's own processes are started with."""
+    """Where the parts of a demo are. ``environment`` is what its processes are started with; the tool's own has a log
+    file to itself.
+    """
 
     settings: Settings
     sandbox: SandboxConfig
@@ -68,15 +73,14 @@ def plan_demo(settings: Settings, port: int, sandbox_port: int) -> Demo:
             "Unset APP_URL, or use “ai-experiences serve”."
         )
     port = _free_port(port)
-    folder = Path("instance")
     sandbox = SandboxConfig(
         url=f"http://127.0.0.1:{_free_port(sandbox_port)}",
         tool_url=f"http://localhost:{port}",
-        state_dir=folder / "sandbox",
+        state_dir=FOLDER / "sandbox",
         custom_fields=CUSTOM_FIELDS,
     )
     refuse_unless_local(sandbox)
-    own = {"app_url": sandbox.tool_url, "database_url": f"sqlite:///{folder.resolve() / 'demo.db'}"}
+    own = {"app_url": sandbox.tool_url, "database_url": f"sqlite:///{FOLDER.resolve() / 'demo.db'}"}
     return Demo(settings.model_copy(update=own), sandbox, port)
 
 
@@ -98,7 +102,9 @@ def run_demo(demo: Demo, tool_command: list[str], model_command: list[str], *, o
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, _stop)
     with ExitStack() as running:
-        tool = running.enter_context(_process(tool_command, demo.environment))
+        log = running.enter_context(LOG.open("wb"))
+        told = {"LOG_LEVEL": demo.settings.log_level}
+        tool = running.enter_context(_process(tool_command, demo.environment | told, log))
         threading.Thread(target=run, args=(demo.sandbox,), daemon=True).start()
         _wait_until_up(tool, demo.sandbox.tool_key_set_url)
         _wait_until_up(tool, demo.sandbox.key_set_url)
@@ -110,7 +116,7 @@ def run_demo(demo: Demo, tool_command: list[str], model_command: list[str], *, o
                 click.echo("  The AI model has stopped; prepared lines answer.")
                 break
         tool.wait()
-        raise DemoError("The tool has stopped. Its last words are above.")
+        raise DemoError(f"The tool has stopped. Its last words are in {LOG}.")
 
 
 def _wait_for_either(tool: subprocess.Popen[bytes], model: subprocess.Popen[bytes]) -> int | None:
@@ -125,9 +131,11 @@ def _stop(_number: int, _frame: object) -> None:
 
 
 @contextmanager
-def _process(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    command: list[str], environment: dict[str, str], log: BinaryIO | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     # A session of its own: Ctrl+C reaches this process alone, which then ends the others in order.
-    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         yield process
     finally:
@@ -146,7 +154,7 @@ def _wait_until_up(tool: subprocess.Popen[bytes], url: str) -> None:
                 return
         except requests.RequestException:
             time.sleep(0.1)
-    raise DemoError(f"{url} did not come up.")
+    raise DemoError(f"{url} did not come up. The tool's log is {LOG}.")
 
 
 def _announce(demo: Demo, *, open_browser: bool) -> None:
@@ -158,7 +166,7 @@ def _announce(demo: Demo, *, open_browser: bool) -> None:
     )
     if demo.settings.provider is LlmProvider.OPENAI:
         click.echo(f"  {demo.settings.llm_model} at {demo.settings.llm_base_url} plays the personas.")
-    click.echo("  Ctrl+C stops it.\n")
+    click.echo(f"  The tool's log is {LOG}. Ctrl+C stops it.\n")
     if open_browser:
         webbrowser.open(demo.start_page)
 

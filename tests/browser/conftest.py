@@ -40,6 +40,7 @@ START_SECONDS = 60
 class Demo:
     """A running demo and the model behind it."""
 
+    url: str
     sandbox_url: str
     model: FakeModel
     folder: Path
@@ -62,14 +63,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         ports = ["--port", str(port), "--sandbox-port", str(sandbox_port)]
         process = subprocess.Popen(command + ports, cwd=folder, env=environment, stdout=log, stderr=log)
         try:
-            running = Demo(f"http://127.0.0.1:{sandbox_port}", model, folder)
-            _wait_for(process, f"http://localhost:{port}/lti/jwks.json", folder / "log")
+            running = Demo(f"http://localhost:{port}", f"http://127.0.0.1:{sandbox_port}", model, folder)
+            _wait_for(process, f"{running.url}/lti/jwks.json", folder / "log")
             _wait_for(process, f"{running.sandbox_url}/api/lti/security/jwks", folder / "log")
             yield running
         finally:
             process.send_signal(signal.SIGINT)
             assert process.wait(15) == 0
-    assert "Traceback" not in (folder / "log").read_text()
+    for log in ("log", "instance/demo.log"):
+        assert "Traceback" not in (folder / log).read_text()
 
 
 @pytest.fixture(scope="session")
