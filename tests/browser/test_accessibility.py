@@ -1,9 +1,12 @@
 """Every page holds WCAG 2.2 AA as far as axe can tell, and fits a phone."""
 
+from urllib.parse import urlencode
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from app.sandbox import SandboxConfig
 from tests.browser.conftest import Demo, open_tool
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -54,3 +57,22 @@ def test_pages_fit_320_pixels(page: Page, demo: Demo, name: str) -> None:
     frame = next(frame for frame in page.frames if "/launches/" in frame.url)
     overflow = frame.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0
+
+
+@pytest.mark.parametrize(
+    ("query", "heading"),
+    [
+        ({"lti_deployment_id": "9001:" + "ab" * 100}, "AI Experiences is not approved here yet"),
+        ({"iss": "https://lms.example/" + "ab" * 100}, "The launch did not work"),
+    ],
+    ids=["deployment not approved", "platform unknown"],
+)
+def test_refusals_hold_the_same(page: Page, demo: Demo, query: dict[str, str], heading: str) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    sandbox = SandboxConfig(url=demo.sandbox_url)
+    login = {"iss": sandbox.issuer, "client_id": sandbox.client_id, "login_hint": "x"}
+    page.goto(f"{demo.url}/lti/login?{urlencode(login | query)}")
+    expect(page.locator("h1")).to_have_text(heading)
+    results = Axe().run(page, options=RULES)
+    assert results.violations_count == 0, results.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
