@@ -16,6 +16,12 @@ def read_points(text: str | None) -> float | None:
     return float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else None
 
 
+def read_maximum(text: str | None) -> float | None:
+    """Return points to be reached as somebody wrote them: above 0, of which no platform makes an exception."""
+    maximum = read_points(text)
+    return maximum if maximum is not None and 0 < maximum <= MAX_POINTS else None
+
+
 def show_points(value: float | None) -> str:
     """Return points without needless digits, to be changed in a form."""
     return "" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
@@ -23,8 +29,10 @@ def show_points(value: float | None) -> str:
 
 def want_maximum(_form: FlaskForm, field: Field) -> None:
     """Validate a field of points to be reached: a number above 0."""
-    maximum = read_points(field.data)
-    if maximum is None or not 0 < maximum <= MAX_POINTS:
+    if read_maximum(field.data) is None:
         raise ValidationError(
-            gettext("Write how many points there are: above 0, at most %(limit)s.", limit=MAX_POINTS)
+            gettext(
+                "Write how many points are possible: above 0, at most %(limit)s. The gradebook takes no 0.",
+                limit=MAX_POINTS,
+            )
         )

@@ -56,9 +56,9 @@ def test_an_assignment_made_from_the_tool_opens_its_conversation(
     expect(tool.get_by_role("radio", name="A lost parcel")).to_be_checked()
     tool.get_by_role("checkbox", name="Publish").press("Space")
     expect(tool.get_by_role("checkbox", name="Graded")).to_be_checked()
-    tool.get_by_label("out of").fill("12,5")
+    tool.get_by_label("Points possible").fill("12,5")
     check(page)
-    tool.get_by_label("out of").press("Enter")
+    tool.get_by_label("Points possible").press("Enter")
     entry = page.get_by_test_id("assignments").locator("li", has_text="A lost parcel")
     expect(entry).to_contain_text("12.5 points")
 

@@ -18,7 +18,7 @@ class ChoiceForm(FlaskForm):
     experience = SelectMultipleField(coerce=int, validate_choice=False)
     publish = BooleanField(_l("Publish what I choose"))
     graded = BooleanField(_l("Graded"))
-    points = StringField(_l("out of"))
+    points = StringField(_l("Points possible"))
 
     def __init__(
         self, wish: LinkRequest, listed: list[Experience], data: dict[str, Any] | None = None

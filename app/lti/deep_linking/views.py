@@ -30,7 +30,7 @@ def choose() -> str:
     wish, listed = _wish_for_links(), _listed()
     data = {
         "experience": request.args.getlist("chosen", type=int),
-        "graded": wish.takes_line_items is True,
+        "graded": wish.takes_line_items is True and not wish.takes_several,
         "points": show_points(DEFAULT_MAXIMUM),
     }
     return _picker(wish, listed, ChoiceForm(wish, listed, data))
