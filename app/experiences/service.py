@@ -19,6 +19,14 @@ class ChangedMeanwhileError(ConflictError):
     code = "changed_meanwhile"
 
 
+class DeletedError(NotFoundError):
+    """An experience that somebody has deleted, for those who could have."""
+
+    code = "deleted"
+    title = _l("This experience was deleted")
+    message = _l("Links and assignments that open it open nothing any more. Remove them from the course.")
+
+
 class NotPublishedError(ForbiddenError):
     """An experience that students do not see."""
 
@@ -48,18 +56,17 @@ def list_experiences(session: Session, identity: Identity) -> Sequence[Experienc
 def get_experience(session: Session, identity: Identity, experience_id: int) -> Experience:
     """Load one of the course's experiences.
 
-    Raises `NotFoundError` where it is deleted or another course's, `ForbiddenError` where it is not published and the
-    role may see published ones only.
+    Raises `NotFoundError` where it is deleted (to those who write, `DeletedError`) or another course's,
+    `ForbiddenError` where it is not published and the role may see published ones only.
     """
     experience = session.exec(
-        select(Experience).where(
-            Experience.id == experience_id,
-            Experience.course_id == identity.course.id,
-            Experience.workflow_state != WorkflowState.DELETED,
-        )
+        select(Experience).where(Experience.id == experience_id, Experience.course_id == identity.course.id)
     ).first()
     if experience is None:
         raise NotFoundError(log=f"experience {experience_id}")
+    if experience.workflow_state is WorkflowState.DELETED:
+        error = DeletedError if identity.may(Right.WRITE_EXPERIENCES) else NotFoundError
+        raise error(log=f"experience {experience_id} is deleted")
     if not experience.published and not identity.may(Right.WRITE_EXPERIENCES):
         raise NotPublishedError(log=f"experience {experience_id}")
     return experience
