@@ -1,8 +1,24 @@
 // Shows that a score has reached the gradebook, or why not, without a reload that would take what is being typed.
 import { showTimes } from "./times.js";
 
-const PAUSES = [1000, 2000, 4000, 8000, 15000, 30000];
+const FIRST_PAUSE = 1000;
+const LONGEST_PAUSE = 300000;
 const status = document.querySelector("[data-grade-status]");
+
+// Rests for a while, longer while nobody sees the page, and no longer than until somebody sees it again.
+function rest(pause) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(wake, pause);
+    document.addEventListener("visibilitychange", wake);
+    function wake() {
+      if (!document.hidden) {
+        clearTimeout(timer);
+        document.removeEventListener("visibilitychange", wake);
+        resolve();
+      }
+    }
+  });
+}
 
 async function readStatus() {
   const response = await fetch(status.dataset.gradeStatus);
@@ -10,17 +26,15 @@ async function readStatus() {
   return page.querySelector("[data-grade-status]");
 }
 
-for (const pause of PAUSES) {
-  await new Promise((resolve) => setTimeout(resolve, pause));
-  const fresh = await readStatus().catch(() => null);
+let fresh = null;
+for (let pause = FIRST_PAUSE; !fresh || "waiting" in fresh.dataset; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+  await rest(pause);
+  fresh = await readStatus().catch(() => null);
   if (!fresh) {
     continue;
   }
   showTimes(fresh);
   if (fresh.textContent !== status.textContent) {
     status.replaceChildren(...fresh.children);
-  }
-  if (!("waiting" in fresh.dataset)) {
-    break;
   }
 }
