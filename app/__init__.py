@@ -32,6 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.lti.outbound import Outbound, OutboundSession
     from app.lti.registration.views import blueprint as registration
     from app.lti.services.client import PlatformServices
+    from app.lti.services.columns import Columns
     from app.lti.services.owed import Owed
     from app.lti.services.roster import Rosters
     from app.lti.services.scores import Scores
@@ -76,6 +77,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     app.extensions["rosters"] = rosters = Rosters(database, services, owed.wake)
     owed.add(rosters.work, Scores(database, services, settings.app_url).work, threads=2)
+    owed.add(Columns(database, services).work)
     owed.init_app(app)
     for blueprint in (lti, registration, opening, deep_linking, setup, experiences, conversations, review):
         app.register_blueprint(blueprint)

@@ -21,7 +21,8 @@ from app.experiences.models import Experience, WorkflowState
 from app.experiences.service import get_experience
 from app.identity import Identity
 from app.llm.interface import Speaker
-from app.lti.services.grades import Work, hand_in
+from app.lti.services import grades
+from app.lti.services.grades import Work
 from app.text import clean_text
 
 MAX_MESSAGE = 4_000
@@ -193,7 +194,17 @@ def finish_conversation(session: Session, conversation: Conversation) -> None:
     ).first()
     _end(conversation, ConversationState.COMPLETED if spoken else ConversationState.ENDED)
     if spoken and not conversation.is_preview:
-        hand_in(session, Work(conversation.experience_id, conversation.user_id, conversation.id))
+        grades.hand_in(session, Work(conversation.experience_id, conversation.user_id, conversation.id))
+
+
+def counting_of(
+    session: Session, identity: Identity, experience: Experience, conversation: Conversation | None
+) -> grades.Counting | None:
+    """Tell whether the person's work counts in the gradebook, and where it stands; None for a trial's."""
+    if identity.converses_as_preview or not identity.may_hold_conversations:
+        return None
+    work = Work(experience.id, identity.user.id, conversation.id if conversation else None)
+    return grades.counting_of(session, experience, work)
 
 
 def send_message(session: Session, conversation: Conversation, text: str, client_key: str) -> Turn:

@@ -58,6 +58,7 @@ def show(experience_id: int) -> str:
         "conversations/show.html",
         experience=experience,
         conversation=conversation,
+        counting=service.counting_of(session, identity, experience, conversation),
         scenario=conversation.scenario if conversation else None,
         messages=messages,
         failure=failure_sentences(),

@@ -15,6 +15,7 @@ from pylti1p3.contrib.flask import FlaskMessageLaunch, FlaskRequest
 from pylti1p3.exception import LtiException
 from sqlmodel import Session
 
+from app.courses.models import Role
 from app.courses.service import record_visit
 from app.database import Database
 from app.identity import RIGHTS, Right
@@ -34,6 +35,7 @@ from app.lti.refusals import (
     WritersOnlyError,
 )
 from app.lti.registration.platforms import note_deployment, to_registration
+from app.lti.services.grades import hand_in_late
 from app.lti.sessions import open_launch
 
 LEEWAY_SECONDS = 60
@@ -135,8 +137,12 @@ def _enter(
     if claims.message_type is MessageType.DEEP_LINKING:
         _require_writer(claims)
     enrollment = record_visit(session, platform.id, deployment.courses_of, claims.visit)
-    record_offer(session, platform, enrollment.course_id, claims)
-    launch, path_id = open_launch(session, enrollment, deployment, claims, keeps_cookies=keeps_cookies)
+    line_item = record_offer(session, platform, enrollment.course_id, claims)
+    if line_item is not None and claims.visit.role is Role.STUDENT:
+        hand_in_late(session, line_item, enrollment.user_id)
+    launch, path_id = open_launch(
+        session, enrollment, deployment, claims, line_item, keeps_cookies=keeps_cookies
+    )
     return Opened(launch, path_id, claims)
 
 

@@ -130,7 +130,8 @@ class Launch(SQLModel, table=True):
 
     The role is the enrollment's, so that it changes in every tab at once. Where the browser keeps no cookies,
     ``key_hash`` is of the key that the address carries instead. ``deep_linking`` holds the settings of a deep linking
-    request, ``received`` the claims (secrets masked) of an administrator's launch.
+    request, ``received`` the claims (secrets masked) of an administrator's launch. ``line_item_id`` is the gradebook's
+    column of the link that was opened.
     """
 
     __tablename__ = "launches"
@@ -140,6 +141,7 @@ class Launch(SQLModel, table=True):
     deployment_id: int = Field(foreign_key="deployments.id")
     user_id: int = Field(foreign_key="users.id", index=True)
     course_id: int = Field(foreign_key="courses.id")
+    line_item_id: int | None = Field(default=None, foreign_key="line_items.id")
     key_hash: str | None = Field(default=None, max_length=64)
     locale: str | None = Field(default=None, max_length=35)
     deep_linking: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
@@ -171,6 +173,8 @@ class LineItem(SQLModel, table=True):
     """A column of the platform's gradebook that belongs to an experience (AGS 2.0, section 3.1).
 
     ``resource_link_id`` is that of the assignment it came with; None for one that the tool made by itself.
+    ``score_maximum`` is None until the platform has told it, for which it is asked at ``read_due_at``: None where it is
+    not to be asked.
     """
 
     __tablename__ = "line_items"
@@ -181,7 +185,8 @@ class LineItem(SQLModel, table=True):
     experience_id: int = Field(foreign_key="experiences.id")
     url: str = Field(max_length=MAX_URL)
     label: str | None = Field(default=None, max_length=255)
-    score_maximum: float = 100.0
+    score_maximum: float | None = None
+    read_due_at: datetime | None = Field(default=None, sa_type=UtcDateTime, index=True)
     resource_link_id: str | None = Field(default=None, max_length=MAX_ID)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 

@@ -5,7 +5,7 @@ from sqlmodel import Session
 from app.database import upsert
 from app.experiences.course_copy import find_linked
 from app.lti.claims import LaunchClaims
-from app.lti.models import CourseServices, Deployment, Platform
+from app.lti.models import CourseServices, Deployment, LineItem, Platform
 from app.lti.services.grades import record_line_item
 
 
@@ -15,8 +15,12 @@ def record_instance(deployment: Deployment, claims: LaunchClaims) -> None:
     deployment.platform_name = claims.platform_name or deployment.platform_name
 
 
-def record_offer(session: Session, platform: Platform, course_id: int, claims: LaunchClaims) -> None:
+def record_offer(
+    session: Session, platform: Platform, course_id: int, claims: LaunchClaims
+) -> LineItem | None:
     """Write down the platform's product and the course's services where they have changed.
+
+    Returns the column that the link brings for an experience of the course; None for a link without one.
 
     A teacher's launch that names no roster says that there is none. Line items and their scopes belong to a link
     (AGS 2.0, section 3.1): one that leaves them out says nothing of the others'.
@@ -32,17 +36,19 @@ def record_offer(session: Session, platform: Platform, course_id: int, claims: L
     offer.line_items_url = services.line_items_url or offer.line_items_url
     offer.grade_scopes = list(services.grade_scopes) or offer.grade_scopes
     if services.line_item_url and claims.target.experience_id:
-        _record_line_item(session, course_id, claims, services.line_item_url)
+        return _record_line_item(session, course_id, claims, services.line_item_url)
+    return None
 
 
-def _record_line_item(session: Session, course_id: int, claims: LaunchClaims, url: str) -> None:
+def _record_line_item(session: Session, course_id: int, claims: LaunchClaims, url: str) -> LineItem | None:
     experience_id = find_linked(session, course_id, claims.target.experience_id or 0)
-    if experience_id is not None:
-        record_line_item(
-            session,
-            course_id,
-            experience_id,
-            url,
-            claims.resource_link_id,
-            label=claims.resource_link_title,
-        )
+    if experience_id is None:
+        return None
+    return record_line_item(
+        session,
+        course_id,
+        experience_id,
+        url,
+        claims.resource_link_id,
+        link_title=claims.resource_link_title,
+    )

@@ -17,7 +17,7 @@ from app.errors import SessionEndedError
 from app.identity import Identity
 from app.lti.claims import LaunchClaims
 from app.lti.masking import masked
-from app.lti.models import Deployment, Launch, Platform, RegistrationState
+from app.lti.models import Deployment, Launch, LineItem, Platform, RegistrationState
 from app.secret import hash_of, new_secret
 from app.web import current_settings
 
@@ -57,7 +57,13 @@ class LaunchSessions(SecureCookieSessionInterface):
 
 
 def open_launch(
-    db: Session, enrollment: Enrollment, deployment: Deployment, claims: LaunchClaims, *, keeps_cookies: bool
+    db: Session,
+    enrollment: Enrollment,
+    deployment: Deployment,
+    claims: LaunchClaims,
+    line_item: LineItem | None,
+    *,
+    keeps_cookies: bool,
 ) -> tuple[Launch, str]:
     """Begin a launch's session in the database; return it with the id that its addresses carry."""
     key = None if keeps_cookies else new_secret()
@@ -67,6 +73,7 @@ def open_launch(
         deployment_id=deployment.id,
         user_id=enrollment.user_id,
         course_id=enrollment.course_id,
+        line_item_id=line_item.id if line_item else None,
         key_hash=hash_of(key) if key else None,
         locale=claims.locale,
         deep_linking=dict(claims.deep_linking) if claims.deep_linking else None,

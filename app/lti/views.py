@@ -36,6 +36,7 @@ from app.lti.refusals import (
     UnreadableTokenError,
 )
 from app.lti.registration.platforms import private_key_files
+from app.lti.services.owed import Owed
 from app.lti.sessions import hand_cookie_to
 from app.web import current_settings
 
@@ -110,6 +111,8 @@ def launch() -> BaseResponse | tuple[str, int]:
     )
     if cookie is not None:
         hand_cookie_to(opened.launch)
+    if opened.launch.line_item_id is not None:
+        cast(Owed, current_app.extensions["owed"]).wake()
     return redirect(_first_page(opened), code=303)
 
 

@@ -27,8 +27,8 @@ def experience(experience_id: int) -> str:
     identity.require(Right.WRITE_EXPERIENCES)
     if not identity.may(Right.READ_TRANSCRIPTS):
         found = get_experience(request_session(), identity, experience_id)
-        return render_template("review/experience.html", experience=found)
-    return render_template("review/experience.html", **_fresh_class(identity, experience_id))
+        return _show_experience(experience=found)
+    return _show_experience(**_fresh_class(identity, experience_id))
 
 
 @blueprint.get("/experiences/<id:experience_id>/class")
@@ -93,6 +93,11 @@ def transcripts(experience_id: int) -> str:
     )
 
 
+def _show_experience(**shown: Any) -> str:  # noqa: ANN401 - what the template takes
+    columns = grades.columns_of(request_session(), shown["experience"].id)
+    return render_template("review/experience.html", columns=columns, **shown)
+
+
 def _fresh_class(identity: Identity, experience_id: int) -> dict[str, Any]:
     # The list before the request's session: no transaction may be open while it is waited for.
     roster = _rosters().freshen(identity.course.id)
@@ -117,7 +122,9 @@ def _show_transcript(
     standing = grades.standing_of(session, identity, read.work)
     if form is None:
         form = grade_form(standing)
-    elif graded_meanwhile:
+    else:
+        form.keep_to_column(standing)
+    if graded_meanwhile:
         form.show(standing)
     return render_template(
         "review/transcript.html",
@@ -132,4 +139,4 @@ def _show_transcript(
 def _on_its_way(conversation_id: int) -> Response:
     release_request_session()
     cast(Owed, current_app.extensions["owed"]).wake()
-    return redirect(url_for(".transcript", conversation_id=conversation_id, _anchor="grade"), 303)
+    return redirect(url_for(".transcript", conversation_id=conversation_id, _anchor="grade-status"), 303)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
 from sqlalchemy import update
 from sqlmodel import col, select
@@ -16,15 +17,17 @@ from sqlmodel import col, select
 from app.database import Database, utc_now
 from app.lti.models import CourseServices, LineItem, Platform, Score, ScoreState
 from app.lti.services.client import PlatformServices, ServiceUnavailableError
+from app.lti.services.columns import Columns
 from app.lti.services.grades import record_line_item, resource_id_of
 from app.lti.services.scores import LEASE, MAX_ATTEMPTS, Scores
+from app.lti.tool import SCORE_SCOPE
 from app.sandbox import Sandbox
 from app.sandbox.gradebook import LineItem as Column
 from app.sandbox.gradebook import Result
 from app.sandbox.people import CanvasRole
 from tests.conftest import TOOL_URL
 from tests.support.fake_model import FakeModel
-from tests.support.people import BIOLOGY, HISTORY, Visitor, login_answer
+from tests.support.people import BIOLOGY, HISTORY, Visitor
 
 AMARA = "amara.diallo"
 LIAM = "liam.oconnor"
@@ -86,17 +89,13 @@ def open_assignment(
 ) -> Callable[[str], Visitor]:
     """Return what opens the assignment, in which the experience is embedded, as somebody."""
 
-    def open_as(who: str) -> Visitor:
-        client = app.test_client()
-        link = f"{TOOL_URL}/lti/launch?experience={experience_id}"
-        launch = sandbox.launch(who, BIOLOGY, line_item=column, target_link_uri=link)
-        asked = login_answer(client.post("/lti/login", data=sandbox.login_parameters(launch)))
-        token = sandbox.sign(sandbox.claims_of(launch, nonce=asked["nonce"]))
-        return Visitor.arrive(
-            client, client.post("/lti/launch", data={"id_token": token, "state": asked["state"]})
-        )
+    return lambda who: open_column(app, sandbox, who, experience_id, column)
 
-    return open_as
+
+def open_column(app: Flask, sandbox: Sandbox, who: str, experience_id: int, column: Column) -> Visitor:
+    """Open the assignment of a column, in which an experience is embedded."""
+    link = f"{TOOL_URL}/lti/launch?experience={experience_id}"
+    return Visitor.open(app, sandbox, sandbox.launch(who, BIOLOGY, line_item=column, target_link_uri=link))
 
 
 def hold(visitor: Visitor, experience_id: int, *, instead_of: int = 0, finish: bool = True) -> int:
@@ -690,28 +689,256 @@ def test_timestamps_of_a_student_grow_by_whole_seconds(
     assert all(later - earlier >= timedelta(seconds=2) for earlier, later in itertools.pairwise(times))
 
 
-def test_an_experience_in_two_assignments_is_graded_in_both(
-    open_assignment: Callable[[str], Visitor],
+@pytest.fixture
+def second(sandbox: Sandbox) -> Column:
+    """The column of another assignment, of 5 points."""
+    fields = {"label": "Second", "score_maximum": 5.0}
+    return sandbox.gradebook.add_line_item(sandbox.course(BIOLOGY), fields)
+
+
+@pytest.fixture
+def read_columns(app: Flask, database: Database) -> Callable[[], int]:
+    """Return what reads all columns that are due and tells how many."""
+
+    def read() -> int:
+        worker = Columns(database, PlatformServices(app.extensions["key_ring"], production=False))
+        return sum(1 for _ in iter(worker.work, False))
+
+    return read
+
+
+def texts(page: BeautifulSoup, selector: str) -> list[str]:
+    return [" ".join(found.text.split()) for found in page.select(selector)]
+
+
+def test_an_experience_in_two_assignments_is_graded_in_both_that_the_student_opened(
+    app: Flask,
     teacher: Visitor,
     experience_id: int,
+    column: Column,
+    second: Column,
+    sandbox: Sandbox,
+    work: Callable[[], int],
+) -> None:
+    open_column(app, sandbox, LIAM, experience_id, column)
+    open_column(app, sandbox, AMARA, experience_id, column)
+    conversation_id = hold(open_column(app, sandbox, AMARA, experience_id, second), experience_id)
+    work()
+    path = f"/conversations/{conversation_id}/transcript"
+    goes_to = "[data-testid=grade-goes-to] li"
+    assert texts(teacher.page(path), goes_to) == [
+        "Lab interview, out of 20 points",
+        "Second, out of 5 points",
+    ]
+    grade(teacher, conversation_id)
+    work()
+    assert [result(sandbox, AMARA, number).score for number in (0, 1)] == [16, 4]
+    shown = texts(teacher.page(path), "[data-testid=grade-entry] .row-note:first-child")
+    assert shown == ["Lab interview, out of 20 points", "Second, out of 5 points"]
+
+
+def test_a_column_that_the_student_never_opened_gets_nothing(
+    app: Flask,
+    teacher: Visitor,
+    experience_id: int,
+    column: Column,
+    second: Column,
+    sandbox: Sandbox,
+    work: Callable[[], int],
+) -> None:
+    open_column(app, sandbox, LIAM, experience_id, second)
+    conversation_id = hold(open_column(app, sandbox, AMARA, experience_id, column), experience_id)
+    work()
+    page = teacher.page(f"/conversations/{conversation_id}/transcript")
+    assert texts(page, "[data-testid=grade-goes-to] li") == ["Lab interview, out of 20 points"]
+    grade(teacher, conversation_id)
+    work()
+    assert result(sandbox, AMARA).score == 16
+    assert result(sandbox, AMARA, 1) is None
+
+
+def test_work_of_somebody_who_opened_none_of_several_assignments_waits_for_it(
+    app: Flask,
+    teacher: Visitor,
+    experience_id: int,
+    column: Column,
+    second: Column,
     sandbox: Sandbox,
     database: Database,
     work: Callable[[], int],
 ) -> None:
-    student = open_assignment(AMARA)
-    with database.transaction() as session:
-        known = session.exec(select(LineItem)).one()
-        other = sandbox.gradebook.add_line_item(
-            sandbox.course(BIOLOGY), {"label": "Second", "score_maximum": 5.0}
-        )
-        url = known.url.rsplit("/", 1)[0] + f"/{other.id}"
-        session.add(LineItem(course_id=known.course_id, experience_id=experience_id, url=url, label="Second"))
+    for item in (column, second):
+        open_column(app, sandbox, LIAM, experience_id, item)
+    student = Visitor.launch(app, sandbox, AMARA)
     conversation_id = hold(student, experience_id)
+    path = f"/conversations/{conversation_id}"
+    assert (
+        "opened it from any"
+        in teacher.page(path + "/transcript").select_one("[data-testid=grade-missing]").text
+    )
+    assert teacher.post(path + "/grade", GRADE).status_code == 409
+    page = student.page(f"/experiences/{experience_id}/conversation")
+    assert "open it from its assignment" in page.select_one("[data-testid=handed-in]").text
+    assert states(database) == []
+    open_column(app, sandbox, AMARA, experience_id, second)
+    work()
+    assert result(sandbox, AMARA) is None
+    assert result(sandbox, AMARA, 1).needs_grading
+    grade(teacher, conversation_id)
+
+
+@pytest.mark.usefixtures("conversation_id")
+def test_work_finished_before_its_assignment_was_opened_is_handed_in_then_and_once(
+    open_assignment: Callable[[str], Visitor],
+    sandbox: Sandbox,
+    database: Database,
+    work: Callable[[], int],
+) -> None:
+    for who in (LIAM, AMARA, AMARA):
+        open_assignment(who)
+    assert states(database) == [ScoreState.WAITING]
+    work()
+    open_assignment(AMARA)
+    assert states(database) == [ScoreState.SENT]
+    assert result(sandbox, AMARA).needs_grading
+    assert result(sandbox, AMARA).attempt == 1
+
+
+def test_a_launch_has_the_column_read_before_anything_is_handed_in(
+    open_assignment: Callable[[str], Visitor],
+    teacher: Visitor,
+    experience_id: int,
+    sandbox: Sandbox,
+    read_columns: Callable[[], int],
+    work: Callable[[], int],
+) -> None:
+    student = open_assignment(AMARA)
+    conversation_id = hold(student, experience_id, finish=False)
+    path = f"/conversations/{conversation_id}/transcript"
+    assert teacher.page(path).select_one("#maximum")["value"] == ""
+    assert read_columns() == 1
+    page = teacher.page(path)
+    assert page.select_one("#own-maximum").text == "/ 20 points"
+    assert page.select_one("#maximum")["type"] == "hidden"
+    open_assignment(LIAM)
+    assert read_columns() == 0
+    grade(teacher, conversation_id, points="8", maximum=page.select_one("#maximum")["value"])
+    work()
+    assert result(sandbox, AMARA).score == 8
+
+
+def test_a_platform_that_does_not_tell_a_column_is_asked_again_later(
+    open_assignment: Callable[[str], Visitor],
+    sandbox: Sandbox,
+    database: Database,
+    read_columns: Callable[[], int],
+) -> None:
+    open_assignment(AMARA)
+    sandbox.fail_next(503, method="GET", path_contains="/line_items/")
+    assert read_columns() == 1
+    with database.transaction() as session:
+        item = session.exec(select(LineItem)).one()
+        assert item.read_due_at - utc_now() > timedelta(minutes=9)
+        item.read_due_at = utc_now()
+    assert read_columns() == 1
+    with database.transaction() as session:
+        item = session.exec(select(LineItem)).one()
+        assert (item.score_maximum, item.read_due_at) == (20, None)
+
+
+def test_a_platform_that_may_not_be_asked_is_not(
+    open_assignment: Callable[[str], Visitor],
+    sandbox: Sandbox,
+    database: Database,
+    read_columns: Callable[[], int],
+) -> None:
+    open_assignment(AMARA)
+    with database.transaction() as session:
+        session.execute(update(CourseServices).values(grade_scopes=[SCORE_SCOPE]))
+    before = len(sandbox.requests)
+    assert read_columns() == 1
+    assert len(sandbox.requests) == before
+    assert read_columns() == 0
+
+
+def test_a_grade_given_out_of_something_else_is_shown_in_the_columns_points(
+    open_assignment: Callable[[str], Visitor],
+    teacher: Visitor,
+    experience_id: int,
+    work: Callable[[], int],
+) -> None:
+    conversation_id = hold(open_assignment(AMARA), experience_id)
     grade(teacher, conversation_id)
     work()
-    assert [result(sandbox, AMARA, number).score for number in (0, 1)] == [16, 4]
     page = teacher.page(f"/conversations/{conversation_id}/transcript")
-    assert len(page.select("[data-testid=grade-entry]")) == 2
+    assert page.select_one("#points")["value"] == "8"
+    with_known = hold(open_assignment(LIAM), experience_id)
+    work()
+    grade(teacher, with_known)
+    page = teacher.page(f"/conversations/{with_known}/transcript")
+    assert [page.select_one(f"#{name}")["value"] for name in ("points", "maximum")] == ["16", "20"]
+
+
+def test_the_form_is_empty_for_another_attempt_and_tells_the_grade_of_the_one_before(
+    open_assignment: Callable[[str], Visitor],
+    teacher: Visitor,
+    experience_id: int,
+    work: Callable[[], int],
+) -> None:
+    student = open_assignment(AMARA)
+    first = hold(student, experience_id)
+    work()
+    grade(teacher, first)
+    work()
+    second = hold(student, experience_id, instead_of=first)
+    page = teacher.page(f"/conversations/{second}/transcript")
+    assert page.select_one("#points")["value"] == ""
+    assert page.select_one("#comment").text.strip() == ""
+    assert "8 of 10 points" in page.select_one("[data-testid=other-grade]").text
+    page = teacher.page(f"/conversations/{first}/transcript")
+    assert page.select_one("#points")["value"] == "16"
+    assert page.select_one("[data-testid=other-grade]") is None
+
+
+def test_students_are_told_that_it_counts_and_when_it_was_handed_in(
+    app: Flask,
+    open_assignment: Callable[[str], Visitor],
+    experience_id: int,
+    sandbox: Sandbox,
+    read_columns: Callable[[], int],
+    work: Callable[[], int],
+) -> None:
+    path = f"/experiences/{experience_id}/conversation"
+    student = Visitor.launch(app, sandbox, AMARA)
+    assert student.page(path).select_one("[data-testid=counting]") is None
+    student = open_assignment(AMARA)
+    assert texts(student.page(path), "[data-testid=counting]") == ["This counts in the gradebook."]
+    read_columns()
+    told = "This counts: out of 20 points in the gradebook."
+    assert texts(student.page(path), "[data-testid=counting]") == [told]
+    hold(student, experience_id)
+    assert "On its way" in student.page(path).select_one("[data-testid=handed-in]").text
+    work()
+    page = student.page(path)
+    assert page.select_one("[data-testid=handed-in]").text.strip().startswith("Handed in on")
+    assert page.select_one("[data-testid=handed-in] time") is not None
+    trial = open_assignment("test.student.1101")
+    assert trial.page(path).select_one("[data-testid=counting]") is None
+
+
+def test_deleting_says_how_many_assignments_open_nothing_afterwards(
+    app: Flask, teacher: Visitor, experience_id: int, column: Column, second: Column, sandbox: Sandbox
+) -> None:
+    path = f"/experiences/{experience_id}"
+    assert "open nothing" not in teacher.page(path).select_one("#delete").text
+    for item in (column, second):
+        open_column(app, sandbox, AMARA, experience_id, item)
+    assert "2 columns of the gradebook" in teacher.page(path).select_one("#delete").text
+    teacher.post(path + "/delete")
+    found = open_column(app, sandbox, "miriam.okafor", experience_id, column).land()
+    assert found.status_code == 404
+    assert "This experience was deleted" in found.text
+    assert "was deleted" not in open_column(app, sandbox, AMARA, experience_id, column).land().text
 
 
 def test_a_column_that_comes_to_open_another_experience_is_that_ones(
@@ -739,7 +966,7 @@ def test_the_form_is_out_of_what_the_column_is_out_of(
     conversation_id = hold(open_assignment(AMARA), experience_id)
     work()
     page = teacher.page(f"/conversations/{conversation_id}/transcript")
-    assert page.select_one("#maximum")["value"] == "20"
+    assert page.select_one("#own-maximum").text == "/ 20 points"
 
 
 def test_a_grade_is_shown_on_its_way_and_arrived_and_fills_the_form(
@@ -750,7 +977,7 @@ def test_a_grade_is_shown_on_its_way_and_arrived_and_fills_the_form(
     grade(teacher, conversation_id, points="8,5")
     assert entry(teacher, conversation_id) == "8.5 of 10 points On its way to the gradebook"
     work()
-    assert entry(teacher, conversation_id).startswith("8.5 of 10 points In the gradebook sent ")
+    assert ", out of 10 points 8.5 of 10 points In the gradebook sent " in entry(teacher, conversation_id)
     page = teacher.page(path)
     assert [page.select_one(f"#{name}")["value"] for name in ("points", "maximum")] == ["8.5", "10"]
     assert page.select_one("#comment").text.strip() == "Well asked."
@@ -765,10 +992,10 @@ def test_a_grade_is_shown_on_its_way_and_arrived_and_fills_the_form(
         ({"points": "nan"}, "Write a number"),
         ({"points": "1e3"}, "Write a number"),
         ({"points": "٣"}, "Write a number"),
-        ({"points": "11"}, "more points than there are"),
-        ({"maximum": "0"}, "how many points there are"),
-        ({"maximum": ""}, "how many points there are"),
-        ({"maximum": "1000000"}, "how many points there are"),
+        ({"points": "11"}, "At most 10 points."),
+        ({"maximum": "0"}, "above 0"),
+        ({"maximum": ""}, "above 0"),
+        ({"maximum": "1000000"}, "above 0"),
         ({"comment": "x" * 4001}, "too long"),
     ],
 )
@@ -958,4 +1185,4 @@ def test_finishing_wakes_the_worker_once_it_is_written(
     seen: list[int] = []
     monkeypatch.setattr(app.extensions["owed"], "wake", lambda: seen.append(len(scores(database))))
     hold(open_assignment(AMARA), experience_id)
-    assert seen == [1]
+    assert seen == [0, 1]  # the launch, for its column; the hand-in

@@ -12,15 +12,16 @@ from typing import Any
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import ColumnElement, delete, func, or_, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, update
 from sqlmodel import Session, col, select
 
+from app.conversations.models import Conversation, ConversationState
 from app.courses.models import User
 from app.database import upsert, utc_now
 from app.errors import ConflictError, NotFoundError
 from app.experiences.models import Experience
 from app.identity import Identity, Right
-from app.lti.models import CourseServices, LineItem, Score, ScoreState
+from app.lti.models import CourseServices, Launch, LineItem, Score, ScoreState
 from app.lti.tool import LINE_ITEM_SCOPE, SCORE_SCOPE
 from app.text import N_
 
@@ -51,6 +52,7 @@ class Missing(StrEnum):
     SERVICE = "service"
     SCORE_SCOPE = "score scope"
     COLUMN = "column"
+    OPENING = "opening"  # several columns, none of which the student has opened
 
 
 class GradesNotOfferedError(ConflictError):
@@ -76,11 +78,11 @@ class NothingFailedError(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A student's work on an experience; the conversation is what a teacher reads of it."""
+    """A student's work on an experience; the conversation is what a teacher reads of it, None before it has begun."""
 
     experience_id: int
     user_id: int
-    conversation_id: int
+    conversation_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,9 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The latest that one column was, or is to be, told of a student. ``label`` is None where none is known."""
+    """The latest that one column was, or is to be, told of a student. ``column`` is None until it has been made."""
 
-    label: str | None
+    column: LineItem | None
     score: Score
 
     @property
@@ -114,15 +116,22 @@ class Entry:
 class Standing:
     """Where a student's work stands with the gradebook.
 
-    ``missing`` is None where grades can be sent. ``grade`` is the latest given; ``maximum`` what the next one is out
-    of; ``seen`` names the latest score, so that a page knows how much its reader has seen.
+    ``missing`` is None where grades can be sent. ``columns`` are those that the next grade goes to; there is none yet
+    where one is made for it. ``grade`` is the latest given for this work, ``other_grade`` for another attempt if that
+    was later. ``seen`` names the latest score, so that a page knows how much its reader has seen.
     """
 
     missing: Missing | None
+    columns: Sequence[LineItem]
     entries: list[Entry]
     grade: Score | None
-    maximum: float
+    other_grade: Score | None
     seen: int
+
+    @property
+    def maximum(self) -> float | None:
+        """What a grade is out of in the (first) column; None where there is none, or it is not known."""
+        return self.columns[0].score_maximum if self.columns else None
 
     @property
     def failed(self) -> bool:
@@ -133,6 +142,25 @@ class Standing:
     def waiting(self) -> bool:
         """True where something is on its way."""
         return any(entry.score.state is ScoreState.WAITING for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """What a student is told of the gradebook.
+
+    ``columns`` are those that the work counts in: none where there are several and the student has opened none.
+    ``handed_in_at`` is when the gradebook took it; ``waiting`` says that it is on its way.
+    """
+
+    columns: Sequence[LineItem]
+    handed_in_at: datetime | None
+    waiting: bool
+
+    @property
+    def maximum(self) -> float | None:
+        """What the work is out of; None where that is not known, or differs."""
+        maxima = {column.score_maximum for column in self.columns}
+        return maxima.pop() if len(maxima) == 1 else None
 
 
 def resource_id_of(experience_id: int) -> str:
@@ -147,13 +175,15 @@ def record_line_item(
     url: str,
     resource_link_id: str | None = None,
     *,
+    link_title: str | None = None,
     label: str | None = None,
     score_maximum: float | None = None,
 ) -> LineItem:
     """Write down a column of the gradebook as an experience's, as a launch or the platform tells of it.
 
     A column belongs to one experience: the latest said. Scores that were waiting for a column go to it. ``label`` and
-    ``score_maximum`` are the column's own; what is None stays as it was.
+    ``score_maximum`` are the column's own; what is None stays as it was. Until its label is known, it is called by
+    ``link_title``. A maximum that nobody has told is asked for.
     """
     known: dict[str, Any] = {
         "resource_link_id": resource_link_id,
@@ -167,9 +197,14 @@ def record_line_item(
     for line_item in recorded:
         if line_item.experience_id != experience_id:
             forget_line_item(session, line_item.id)
-        elif values.items() <= line_item.model_dump().items():
+        elif values.items() <= line_item.model_dump().items() and line_item.score_maximum:
             return line_item
     line_item = upsert(session, LineItem, key={"experience_id": experience_id, "url": url}, values=values)
+    line_item.label = line_item.label or link_title
+    if line_item.score_maximum:
+        line_item.read_due_at = None
+    else:
+        line_item.read_due_at = line_item.read_due_at or utc_now()
     session.execute(
         update(Score)
         .where(
@@ -191,20 +226,52 @@ def forget_line_item(session: Session, line_item_id: int) -> None:
         )
     )
     session.execute(of_column.values(line_item_id=None))
+    session.execute(update(Launch).where(col(Launch.line_item_id) == line_item_id).values(line_item_id=None))
     session.execute(delete(LineItem).where(col(LineItem.id) == line_item_id))
 
 
 def hand_in(session: Session, work: Work) -> None:
-    """Owe every column of the experience the news that a student has finished a conversation.
+    """Owe the columns that a student's work counts in the news that they have finished a conversation.
 
-    Nothing where the experience has no column. Points that the student has already are repeated, since a score
-    without points takes them away (AGS 2.0, section 3.4.5).
+    Nothing where there is none; `hand_in_late` has it once the student opens one.
     """
     experience = session.get_one(Experience, work.experience_id)
-    columns = _columns(session, experience.id)
-    if not columns or _missing(session.get(CourseServices, experience.course_id), columns):
+    columns = _columns(session, work)
+    if columns.theirs and not _missing(session.get(CourseServices, experience.course_id), columns):
+        _lock_student(session, work)
+        _hand_in(session, experience, work, columns.theirs)
+
+
+def hand_in_late(session: Session, line_item: LineItem, user_id: int) -> None:
+    """Owe a column that a student opens what they finished last, unless it has been told of it."""
+    experience = session.get_one(Experience, line_item.experience_id)
+    conversation_id = session.exec(
+        select(func.max(Conversation.id)).where(
+            Conversation.experience_id == experience.id,
+            Conversation.user_id == user_id,
+            Conversation.workflow_state == ConversationState.COMPLETED,
+            col(Conversation.is_preview).is_(False),
+        )
+    ).one()
+    offer = session.get(CourseServices, experience.course_id)
+    if conversation_id is None or offer is None or SCORE_SCOPE not in offer.grade_scopes:
         return
+    work = Work(experience.id, user_id, conversation_id)
     _lock_student(session, work)
+    told = select(Score.id).where(
+        Score.user_id == user_id,
+        Score.conversation_id == conversation_id,
+        Score.line_item_id == line_item.id,
+    )
+    if session.exec(told.limit(1)).first() is None:
+        _hand_in(session, experience, work, [line_item])
+
+
+def _hand_in(session: Session, experience: Experience, work: Work, columns: Sequence[LineItem]) -> None:
+    """Owe columns a student's work. Points that the student has already are repeated.
+
+    A score without points would take them away (AGS 2.0, section 3.4.5).
+    """
     grade = _latest_grade([score for score in _scores(session, work) if score.state is not ScoreState.FAILED])
     for column in columns:
         score = Score(
@@ -220,13 +287,13 @@ def hand_in(session: Session, work: Work) -> None:
 
 
 def give_grade(session: Session, identity: Identity, work: Work, grade: Grade, *, seen: int) -> None:
-    """Owe every column of the experience a teacher's grade; where there is none yet, one is made as it is sent.
+    """Owe the columns that a student's work counts in a grade; where there is none yet, one is made as it is sent.
 
     ``seen`` is the `Standing`'s that the teacher decided on. The same grade sent twice from one page counts once.
     Raises `ForbiddenError`, `NotFoundError`, `GradesNotOfferedError` or `GradedMeanwhileError`.
     """
     experience = _gradable(session, identity, work)
-    columns = _columns(session, experience.id)
+    columns = _columns(session, work)
     if _missing(session.get(CourseServices, experience.course_id), columns):
         raise GradesNotOfferedError(log=f"course {experience.course_id}")
     _lock_student(session, work)
@@ -235,9 +302,9 @@ def give_grade(session: Session, identity: Identity, work: Work, grade: Grade, *
         if _as_grade(latest) == grade and latest.conversation_id == work.conversation_id:
             return
         raise GradedMeanwhileError(log=f"score {latest.id}")
-    if not columns:
+    if not columns.theirs:
         _lock_experience(session, experience)
-    column_ids: list[int | None] = [column.id for column in columns]
+    column_ids: list[int | None] = [column.id for column in columns.theirs]
     for column_id in column_ids or [None]:
         score = Score(
             **_about(session, experience, work),
@@ -257,7 +324,7 @@ def send_again(session: Session, identity: Identity, work: Work) -> None:
     experience = _gradable(session, identity, work)
     _lock_student(session, work)
     scores = _scores(session, work)
-    failed = [entry.score for entry in _entries(_columns(session, experience.id), scores)]
+    failed = [entry.score for entry in _entries(_columns(session, work).all, scores)]
     failed = [score for score in failed if score.state is ScoreState.FAILED]
     if not failed:
         raise NothingFailedError(log=f"experience {experience.id} user {work.user_id}")
@@ -273,17 +340,41 @@ def send_again(session: Session, identity: Identity, work: Work) -> None:
 def standing_of(session: Session, identity: Identity, work: Work) -> Standing:
     """Tell where a student's work stands with the gradebook. Raises `ForbiddenError` or `NotFoundError`."""
     experience = _gradable(session, identity, work)
-    columns = _columns(session, experience.id)
+    columns = _columns(session, work)
     scores = _scores(session, work)
     grade = _latest_grade(scores)
-    usual = columns[0].score_maximum if columns else DEFAULT_MAXIMUM
+    is_of_work = grade is not None and grade.conversation_id == work.conversation_id
     return Standing(
         missing=_missing(session.get(CourseServices, experience.course_id), columns),
-        entries=_entries(columns, scores),
-        grade=grade,
-        maximum=(grade and grade.score_maximum) or usual,
+        columns=columns.theirs,
+        entries=_entries(columns.all, scores),
+        grade=grade if is_of_work else None,
+        other_grade=None if is_of_work else grade,
         seen=scores[-1].id if scores else 0,
     )
+
+
+def counting_of(session: Session, experience: Experience, work: Work) -> Counting | None:
+    """Tell a student whether their work on an experience counts; None where the gradebook does not hear of it."""
+    columns = _columns(session, work)
+    if not columns.all or _missing(session.get(CourseServices, experience.course_id), columns) not in {
+        None,
+        Missing.OPENING,
+    }:
+        return None
+    told = [score for score in _scores(session, work) if score.conversation_id == work.conversation_id]
+    return Counting(
+        columns=columns.theirs,
+        handed_in_at=min((score.sent_at for score in told if score.sent_at), default=None),
+        waiting=any(score.state is ScoreState.WAITING for score in told),
+    )
+
+
+def columns_of(session: Session, experience_id: int) -> Sequence[LineItem]:
+    """List the columns of an experience, the oldest first."""
+    return session.exec(
+        select(LineItem).where(LineItem.experience_id == experience_id).order_by(col(LineItem.id))
+    ).all()
 
 
 def is_grade(score: Score) -> bool:
@@ -308,19 +399,40 @@ def _gradable(session: Session, identity: Identity, work: Work) -> Experience:
     return experience
 
 
-def _columns(session: Session, experience_id: int) -> Sequence[LineItem]:
-    return session.exec(
-        select(LineItem).where(LineItem.experience_id == experience_id).order_by(col(LineItem.id))
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The columns of an experience, and those of them that a student's work counts in."""
+
+    all: Sequence[LineItem]
+    theirs: Sequence[LineItem]
+
+
+def _columns(session: Session, work: Work) -> _Columns:
+    """A student's work counts in the columns that they have opened or that have been told of it, or in the only one."""
+    opened = exists().where(col(Launch.user_id) == work.user_id, col(Launch.line_item_id) == LineItem.id)
+    told = exists().where(
+        col(Score.experience_id) == work.experience_id,
+        col(Score.user_id) == work.user_id,
+        col(Score.line_item_id) == LineItem.id,
+    )
+    rows = session.exec(
+        select(LineItem, opened | told)
+        .where(LineItem.experience_id == work.experience_id)
+        .order_by(col(LineItem.id))
     ).all()
+    columns = [column for column, _ in rows]
+    return _Columns(columns, columns if len(columns) == 1 else [column for column, theirs in rows if theirs])
 
 
-def _missing(offer: CourseServices | None, columns: Sequence[LineItem]) -> Missing | None:
-    if offer is None or not (offer.grade_scopes or columns):
+def _missing(offer: CourseServices | None, columns: _Columns) -> Missing | None:
+    if offer is None or not (offer.grade_scopes or columns.all):
         return Missing.SERVICE
     if SCORE_SCOPE not in offer.grade_scopes:
         return Missing.SCORE_SCOPE
+    if columns.all:
+        return None if columns.theirs else Missing.OPENING
     may_make = offer.line_items_url and LINE_ITEM_SCOPE in offer.grade_scopes
-    return None if columns or may_make else Missing.COLUMN
+    return None if may_make else Missing.COLUMN
 
 
 def _scores(session: Session, work: Work) -> Sequence[Score]:
@@ -346,7 +458,7 @@ def _as_grade(score: Score) -> Grade:
 def _entries(columns: Sequence[LineItem], scores: Sequence[Score]) -> list[Entry]:
     """Return the latest score of each column; of what has no column, the latest where nothing came after it."""
     latest = {score.line_item_id: score for score in scores}
-    entries = [Entry(column.label, latest[column.id]) for column in columns if column.id in latest]
+    entries = [Entry(column, latest[column.id]) for column in columns if column.id in latest]
     without = latest.get(None)
     if without is None or without.state is ScoreState.SENT:
         return entries

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +36,7 @@ from app.lti.services.client import (
     ServiceRefusedError,
     ServiceUnavailableError,
 )
+from app.lti.services.columns import LINE_ITEM_TYPE, describe_column, maximum_of
 from app.lti.services.grades import (
     COLUMN_GONE,
     DEFAULT_MAXIMUM,
@@ -51,7 +51,6 @@ from app.lti.services.grades import (
 from app.lti.tool import LINE_ITEM_SCOPE, SCORE_SCOPE, conversation_link, experience_link
 from app.text import N_, clean_line
 
-LINE_ITEM_TYPE = "application/vnd.ims.lis.v2.lineitem+json"
 LINE_ITEMS_TYPE = "application/vnd.ims.lis.v2.lineitemcontainer+json"
 SCORE_TYPE = "application/vnd.ims.lis.v1.score+json"
 # Work that a teacher may open from the gradebook (LTI Submission Review 1.0, section 3.1).
@@ -195,23 +194,17 @@ class Scores:
         if not due.may(LINE_ITEM_SCOPE):
             return line_item
         try:
-            answer = self._services.request(
-                due.platform, [LINE_ITEM_SCOPE], "GET", line_item.url, accept=LINE_ITEM_TYPE
-            )
+            described = describe_column(self._services, due.platform, line_item.url)
         except ServiceRefusedError:
             return line_item  # the score's own answer will tell why
-        return self._record(
-            due, {"id": line_item.url, "scoreMaximum": _object(answer.body).get("scoreMaximum")}
-        )
+        return self._record(due, {**described, "id": line_item.url})
 
     def _is_gone(self, due: _Due, line_item: LineItem, error: ServiceRefusedError) -> bool:
         """Tell a column that is gone from a student whom it does not take: platforms refuse both alike."""
         if not due.may(LINE_ITEM_SCOPE):
             return error.status in _GONE
         try:
-            self._services.request(
-                due.platform, [LINE_ITEM_SCOPE], "GET", line_item.url, accept=LINE_ITEM_TYPE
-            )
+            describe_column(self._services, due.platform, line_item.url)
         except ServiceRefusedError as found:
             return found.status in _GONE
         return False
@@ -263,7 +256,7 @@ class Scores:
                 if isinstance(link_id, str) and len(link_id) <= MAX_ID and link_id.isprintable()
                 else None,
                 label=clean_line(item.get("label"), MAX_TITLE),
-                score_maximum=_positive(item.get("scoreMaximum")),
+                score_maximum=maximum_of(item),
             )
 
     def _message(self, due: _Due) -> dict[str, Any]:
@@ -396,12 +389,6 @@ def _reason(what: str, error: ServiceError) -> str:
 
 def _object(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _positive(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-        return None
-    return float(value)
 
 
 def _below(url: str, name: str) -> str:

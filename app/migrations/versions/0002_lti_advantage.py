@@ -45,7 +45,8 @@ def upgrade() -> None:
     sa.Column('experience_id', sa.Integer(), nullable=False),
     sa.Column('url', sa.String(2000), nullable=False),
     sa.Column('label', sa.String(255), nullable=True),
-    sa.Column('score_maximum', sa.Float(), nullable=False),
+    sa.Column('score_maximum', sa.Float(), nullable=True),
+    sa.Column('read_due_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('resource_link_id', sa.String(255), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['course_id'], ['courses.id'], name=op.f('fk_line_items_course_id_courses')),
@@ -53,6 +54,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_line_items')),
     sa.UniqueConstraint('experience_id', 'url', name=op.f('uq_line_items_experience_id_url'))
     )
+    with op.batch_alter_table('line_items', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_line_items_read_due_at'), ['read_due_at'], unique=False)
+
     op.create_table('scores',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('course_id', sa.Integer(), nullable=False),
@@ -125,6 +129,8 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column('key_hash', sa.String(64), nullable=True))
         batch_op.add_column(sa.Column('deep_linking', sa.JSON(), nullable=True))
         batch_op.add_column(sa.Column('received', sa.JSON(), nullable=True))
+        batch_op.add_column(sa.Column('line_item_id', sa.Integer(), nullable=True))
+        batch_op.create_foreign_key(batch_op.f('fk_launches_line_item_id_line_items'), 'line_items', ['line_item_id'], ['id'])
         batch_op.create_index(batch_op.f('ix_launches_created_at'), ['created_at'], unique=False)
         batch_op.drop_column('resource_link_id')
 
@@ -163,6 +169,8 @@ def downgrade() -> None:
     with op.batch_alter_table('launches', schema=None) as batch_op:
         batch_op.add_column(sa.Column('resource_link_id', sa.VARCHAR(length=255), nullable=False))
         batch_op.drop_index(batch_op.f('ix_launches_created_at'))
+        batch_op.drop_constraint(batch_op.f('fk_launches_line_item_id_line_items'), type_='foreignkey')
+        batch_op.drop_column('line_item_id')
         batch_op.drop_column('received')
         batch_op.drop_column('deep_linking')
         batch_op.drop_column('key_hash')

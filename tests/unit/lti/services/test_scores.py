@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from app.lti import canvas
-from app.lti.services.scores import _below, _positive
+from app.lti.services.columns import maximum_of
+from app.lti.services.scores import _below
 
 LINE_ITEM = "https://moodle.example/services.php/5/lineitems/7/lineitem?type_id=2"
 
@@ -19,7 +20,7 @@ def test_a_line_items_query_stays_at_the_end_of_its_scores_address() -> None:
 
 @pytest.mark.parametrize("maximum", [0, -1, True, "20", None, float("inf"), float("nan"), [20]])
 def test_a_maximum_that_is_none_is_not_believed(maximum: object) -> None:
-    assert _positive(maximum) is None
+    assert maximum_of({"scoreMaximum": maximum}) is None
 
 
 def test_a_regrade_says_nothing_of_when_the_work_was_submitted() -> None:
