@@ -1,4 +1,4 @@
-"""Every setting of the tool, read from the environment (and `.env` in development), and what production refuses."""
+"""Every setting of the tool, read from the environment or from `.env`, and what production refuses."""
 
 from enum import StrEnum
 from functools import cached_property
