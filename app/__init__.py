@@ -25,20 +25,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.database import Database
     from app.experiences.views import blueprint as experiences
     from app.llm.selection import build_adapter
-    from app.lti.deep_linking.views import blueprint as deep_linking
-    from app.lti.key_sets import KeySets
-    from app.lti.keys import KeyRing
-    from app.lti.opening import blueprint as opening
-    from app.lti.outbound import Outbound, OutboundSession
-    from app.lti.registration.views import blueprint as registration
-    from app.lti.services.client import PlatformServices
-    from app.lti.services.columns import Columns
-    from app.lti.services.owed import Owed
-    from app.lti.services.roster import Rosters
-    from app.lti.services.scores import Scores
-    from app.lti.sessions import LaunchSessions
-    from app.lti.setup.views import blueprint as setup
-    from app.lti.views import blueprint as lti
+    from app.lti.wiring import init_app as init_lti
     from app.paths import PACKAGE, templates_dir
     from app.review.views import blueprint as review
     from app.settings import load_settings
@@ -47,39 +34,20 @@ def create_app(settings: Settings | None = None) -> Flask:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     app = Flask(__name__, template_folder=str(templates_dir()), static_folder=str(PACKAGE / "static"))
     web.configure(app, settings)
-    app.session_interface = LaunchSessions()
     database = Database(settings.database_url)
     database.init_app(app)
     Bootstrap5(app)
     Babel(app, locale_selector=web.choose_locale)
-    csrf = CSRFProtect(app)
-    csrf.exempt(lti)
-    csrf.exempt(registration)
     errors.init_app(app)
     model = build_adapter(settings)
-    key_ring = KeyRing(settings.keys_dir, given=settings.lti_private_keys, beside=settings.tool_config.parent)
     app.extensions.update(
-        key_ring=key_ring,
-        key_sets=KeySets(
-            Outbound(production=settings.production, allow_private=settings.allow_private_platforms)
-        ),
-        registration_http=OutboundSession(
-            production=settings.production, public_only=not settings.allow_private_platforms
-        ),
         model=model,
         replies=Replies(
             database, model, max_tokens=settings.llm_max_tokens, turn_seconds=settings.llm_turn_timeout
         ),
     )
-    owed = Owed()
-    services = PlatformServices(
-        key_ring, production=settings.production, allow_private=settings.allow_private_platforms
-    )
-    app.extensions["rosters"] = rosters = Rosters(database, services, owed.wake)
-    owed.add(rosters.work, Scores(database, services, settings.app_url).work, threads=2)
-    owed.add(Columns(database, services).work)
-    owed.init_app(app)
-    for blueprint in (lti, registration, opening, deep_linking, setup, experiences, conversations, review):
+    init_lti(app, settings, database, CSRFProtect(app))
+    for blueprint in (experiences, conversations, review):
         app.register_blueprint(blueprint)
     web.serve_static_files(app)
     return app
