@@ -155,3 +155,13 @@ def test_two_tabs_with_two_courses_and_roles_stay_apart(context: BrowserContext,
     learning.bring_to_front()
     history.get_by_role("link", name="An hour with a baker of Ostia").click()
     expect(history.get_by_test_id("start")).to_be_visible()
+
+
+def test_after_sending_a_grade_the_focus_is_on_where_it_stands(page: Page, demo: Demo) -> None:
+    tool = open_tool(page, demo, "miriam.okafor")
+    tool.get_by_text("A patient who wants antibiotics").first.click()
+    tool.get_by_text("Amara Diallo").first.click()
+    tool.get_by_label("Points").fill("7")
+    tool.get_by_test_id("send-grade").click()
+    expect(tool.get_by_test_id("grade-status")).to_be_focused()
+    expect(tool.get_by_test_id("grade-entry")).to_contain_text("In the gradebook", timeout=20_000)
