@@ -152,6 +152,7 @@ def test_a_busy_platform_says_for_how_long(
         ("0", 1, 1),
         ("99999999", 3600, 3600),
     ],
+    ids=["a date", "a word", "empty", "zero", "for ever"],  # the same in every worker, whatever the time
 )
 def test_a_wait_may_be_a_date_or_nonsense(
     services: PlatformServices,
