@@ -17,6 +17,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     FrameLocator,
     Page,
+    Playwright,
     expect,
     sync_playwright,
 )
@@ -75,14 +76,25 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    executable = chromium()
-    if executable is None:
+def executable() -> str:
+    found = chromium()
+    if found is None:
         pytest.fail("Chromium is missing: install it (Debian: apt-get install chromium).")
+    return found
+
+
+@pytest.fixture(scope="session")
+def playwright(executable: str) -> Iterator[Playwright]:
+    """The one Playwright that a process can have."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright, executable: str) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

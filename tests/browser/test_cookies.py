@@ -1,15 +1,15 @@
 """Browsers that keep few cookies or none: third-party cookies blocked, all cookies blocked, and no platform storage."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
-from playwright.sync_api import BrowserContext, Page, Route, expect, sync_playwright
+import pytest
+from playwright.sync_api import BrowserContext, Page, Playwright, Route, expect
 
 from tests.browser.conftest import ARGUMENTS, Demo, open_tool
-from tests.support.services import chromium
 
 THIRD_PARTY_BLOCKED = {"profile": {"cookie_controls_mode": 1, "block_third_party_cookies": True}}
 ALL_BLOCKED = {"profile": {"default_content_setting_values": {"cookies": 2}}}
@@ -19,20 +19,26 @@ FRAMED_BLOCKED = {
 }
 
 
-@contextmanager
-def chromium_with(preferences: dict[str, object], folder: Path) -> Iterator[BrowserContext]:
-    """A Chromium whose user has set these preferences."""
-    (folder / "Default").mkdir(parents=True)
-    (folder / "Default" / "Preferences").write_text(json.dumps(preferences))
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            folder,
-            executable_path=chromium(),
-            args=ARGUMENTS,
-            viewport={"width": 1280, "height": 900},
-        )
-        yield context
-        context.close()
+ChromiumWith = Callable[[dict[str, object]], BrowserContext]
+
+
+@pytest.fixture
+def chromium_with(playwright: Playwright, executable: str, tmp_path: Path) -> Iterator[ChromiumWith]:
+    """Start a Chromium whose user has set these preferences."""
+    with ExitStack() as opened:
+
+        def start(preferences: dict[str, object]) -> BrowserContext:
+            (tmp_path / "Default").mkdir()
+            (tmp_path / "Default" / "Preferences").write_text(json.dumps(preferences))
+            context = playwright.chromium.launch_persistent_context(
+                tmp_path,
+                executable_path=executable,
+                args=ARGUMENTS,
+                viewport={"width": 1280, "height": 900},
+            )
+            return opened.enter_context(closing(context))
+
+        yield start
 
 
 def without_platform_storage(route: Route) -> None:
@@ -53,45 +59,51 @@ def hold_a_conversation(page: Page, demo: Demo, who: str) -> None:
     expect(tool.get_by_test_id("message-persona").last).to_contain_text("I am still waiting.")
 
 
-def test_partitioned_cookies_do_where_third_party_cookies_are_blocked(demo: Demo, tmp_path: Path) -> None:
-    with chromium_with(THIRD_PARTY_BLOCKED, tmp_path / "profile") as context:
-        page = context.new_page()
-        hold_a_conversation(page, demo, "chloe.tran")
-        tool = page.frame(name="tool_content")
-        assert tool is not None
-        assert "~" not in tool.url
+def test_partitioned_cookies_do_where_third_party_cookies_are_blocked(
+    demo: Demo, chromium_with: ChromiumWith
+) -> None:
+    context = chromium_with(THIRD_PARTY_BLOCKED)
+    page = context.new_page()
+    hold_a_conversation(page, demo, "chloe.tran")
+    tool = page.frame(name="tool_content")
+    assert tool is not None
+    assert "~" not in tool.url
 
 
-def test_the_platforms_storage_does_where_all_cookies_are_blocked(demo: Demo, tmp_path: Path) -> None:
-    with chromium_with(ALL_BLOCKED, tmp_path / "profile") as context:
-        page = context.new_page()
-        hold_a_conversation(page, demo, "sofia.hernandez")
-        tool = page.frame(name="tool_content")
-        assert tool is not None
-        assert "~" in tool.url
-        assert context.cookies() == []
+def test_the_platforms_storage_does_where_all_cookies_are_blocked(
+    demo: Demo, chromium_with: ChromiumWith
+) -> None:
+    context = chromium_with(ALL_BLOCKED)
+    page = context.new_page()
+    hold_a_conversation(page, demo, "sofia.hernandez")
+    tool = page.frame(name="tool_content")
+    assert tool is not None
+    assert "~" in tool.url
+    assert context.cookies() == []
 
 
-def test_a_tab_of_its_own_does_where_a_frame_keeps_nothing(demo: Demo, tmp_path: Path) -> None:
-    with chromium_with(FRAMED_BLOCKED, tmp_path / "profile") as context:
-        context.route("**/lti/login", without_platform_storage)
-        page = context.new_page()
-        tool = open_tool(page, demo, "yusuf.demir")
-        expect(tool.get_by_role("heading", level=1)).to_have_text("The launch did not work")
-        with context.expect_page() as opened:
-            tool.get_by_test_id("new-tab").click()
-        expect(opened.value.get_by_role("link", name="A patient who wants antibiotics")).to_be_visible()
+def test_a_tab_of_its_own_does_where_a_frame_keeps_nothing(demo: Demo, chromium_with: ChromiumWith) -> None:
+    context = chromium_with(FRAMED_BLOCKED)
+    context.route("**/lti/login", without_platform_storage)
+    page = context.new_page()
+    tool = open_tool(page, demo, "yusuf.demir")
+    expect(tool.get_by_role("heading", level=1)).to_have_text("The launch did not work")
+    with context.expect_page() as opened:
+        tool.get_by_test_id("new-tab").click()
+    expect(opened.value.get_by_role("link", name="A patient who wants antibiotics")).to_be_visible()
 
 
-def test_storage_that_never_answers_leads_to_a_tab_of_its_own(demo: Demo, tmp_path: Path) -> None:
-    with chromium_with(FRAMED_BLOCKED, tmp_path / "profile") as context:
-        context.route(
-            "**/post_message_forwarding*",
-            lambda route: route.fulfill(content_type="text/html", body="silence"),
-        )
-        page = context.new_page()
-        tool = open_tool(page, demo, "liam.oconnor")
-        expect(tool.get_by_role("heading", name="One more click")).to_be_visible()
-        with context.expect_page() as opened:
-            tool.get_by_test_id("new-tab").click()
-        expect(opened.value.get_by_role("link", name="A patient who wants antibiotics")).to_be_visible()
+def test_storage_that_never_answers_leads_to_a_tab_of_its_own(
+    demo: Demo, chromium_with: ChromiumWith
+) -> None:
+    context = chromium_with(FRAMED_BLOCKED)
+    context.route(
+        "**/post_message_forwarding*",
+        lambda route: route.fulfill(content_type="text/html", body="silence"),
+    )
+    page = context.new_page()
+    tool = open_tool(page, demo, "liam.oconnor")
+    expect(tool.get_by_role("heading", name="One more click")).to_be_visible()
+    with context.expect_page() as opened:
+        tool.get_by_test_id("new-tab").click()
+    expect(opened.value.get_by_role("link", name="A patient who wants antibiotics")).to_be_visible()
