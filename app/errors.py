@@ -2,10 +2,11 @@
 
 import logging
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from flask import Flask, Response, g, jsonify, make_response, render_template, request
+from flask import Flask, Response, current_app, g, jsonify, make_response, render_template, request
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 from flask_wtf.csrf import CSRFError
@@ -23,7 +24,7 @@ NOT_TYPED = frozenset(
 
 
 class AppError(Exception):
-    """An error with an answer: HTTP status, code for programs, sentence for people.
+    """An error with an answer: HTTP status and headers, code for programs, sentence for people.
 
     ``log`` goes to the log with the reference id and is never shown.
     """
@@ -31,6 +32,7 @@ class AppError(Exception):
     status = 500
     code = "internal_error"
     retryable = False
+    headers: Mapping[str, str] = {}
     title: LazyString | str = _l("Something went wrong")
     message: LazyString | str = _l("The tool made a mistake. Nothing you saved is lost; please try again.")
 
@@ -123,12 +125,21 @@ _BY_STATUS: dict[int, type[AppError]] = {
 }
 
 
+Render = Callable[[AppError, str], Response]
+
+
 def init_app(app: Flask) -> None:
     """Answer every error of `app` with a page or JSON that carries a reference id."""
+    app.extensions["error_forms"] = []
     app.register_error_handler(AppError, _answer)
     app.register_error_handler(CSRFError, _answer_csrf)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unexpected)
+
+
+def render_where(app: Flask, concerned: Callable[[], bool], render: Render) -> None:
+    """Have the errors of requests that are `concerned` rendered in another form, from error and reference id."""
+    app.extensions["error_forms"].append((concerned, render))
 
 
 def wants_json() -> bool:
@@ -142,9 +153,16 @@ def _answer(error: AppError) -> Response:
     reference = secrets.token_hex(4)
     level = logging.ERROR if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
     logger.log(level, "%s %s [%s] %r", error.status, error.code, reference, str(error))
-    response = _as_json(error, reference) if wants_json() else _as_page(error, reference)
+    response = _form()(error, reference)
     response.status_code = error.status
+    response.headers.update(error.headers)
     return response
+
+
+def _form() -> Render:
+    forms: list[tuple[Callable[[], bool], Render]] = current_app.extensions["error_forms"]
+    usual = _as_json if wants_json() else _as_page
+    return next((render for concerned, render in forms if concerned()), usual)
 
 
 def _as_json(error: AppError, reference: str) -> Response:
