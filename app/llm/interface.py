@@ -51,6 +51,35 @@ class Completion:
     truncated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class StructuredRequest:
+    """A JSON answer asked of a model.
+
+    ``instructions`` is the system prompt, ``prompt`` what is to be judged. ``schema`` is a JSON Schema called
+    ``name``; an adapter makes it strict where its server wants that. ``conversation`` is a stable key for prompt
+    caches, without meaning outside. ``scripted`` is what the scripted persona answers, None where it has nothing
+    to say.
+    """
+
+    instructions: str
+    prompt: str
+    name: str
+    schema: Mapping[str, Any]
+    conversation: str
+    max_tokens: int = 1_500
+    scripted: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class StructuredAnswer:
+    """What a model answered: decoded JSON that nobody has validated yet, and what it cost."""
+
+    data: Any
+    model: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
 class Readiness(StrEnum):
     """Whether a model can be talked to now."""
 
@@ -111,3 +140,6 @@ class ModelAdapter(Protocol):
 
         Closing the iterator ends the call upstream. Raises `ModelError`.
         """
+
+    def answer(self, request: StructuredRequest) -> StructuredAnswer:
+        """Return the model's whole answer. Raises `ModelError`: BAD_ANSWER for what is no JSON."""

@@ -17,6 +17,8 @@ from app.llm.interface import (
     ModelStatus,
     Readiness,
     Speaker,
+    StructuredAnswer,
+    StructuredRequest,
 )
 from app.settings import Settings
 from app.text import clean_line
@@ -66,20 +68,44 @@ class OpenAiAdapter:
         """Say ready: whether the server answers shows in the turns, and a page is not to wait for it."""
         return ModelStatus(self._model, Readiness.READY)
 
-    def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
+    def stream(self, request: ChatRequest, more: dict[str, Any] | None = None) -> Iterator[str | Completion]:
         """Yield the reply as it is written, then what it cost."""
-        answer = self._ask(request)
+        answer = self._ask(request, more or {})
         try:
             yield from _read_reply(answer.events(), _Reply(self._model, self._private(request)))
             answer.finish()
         finally:
             answer.close()
 
-    def _ask(self, request: ChatRequest) -> Answer:
+    def answer(self, request: StructuredRequest) -> StructuredAnswer:
+        """Return the model's JSON, read as it is written."""
+        asked = {"name": request.name, "schema": request.schema, "strict": True}
+        response_format = {"response_format": {"type": "json_schema", "json_schema": asked}}
+        chat = ChatRequest(
+            instructions=request.instructions,
+            brief="",
+            persona_name="",
+            facts="",
+            lines=(Line(Speaker.STUDENT, request.prompt),),
+            conversation=request.conversation,
+            max_tokens=request.max_tokens,
+        )
+        *pieces, end = self.stream(chat, response_format)
+        if not isinstance(end, Completion):
+            raise ModelError(ModelErrorCode.BAD_ANSWER, "the answer broke off")
+        try:
+            data = orjson.loads("".join(str(piece) for piece in pieces))
+        except orjson.JSONDecodeError as error:
+            raise ModelError(ModelErrorCode.BAD_ANSWER, "an answer that is no JSON") from error
+        return StructuredAnswer(data, end.model, end.prompt_tokens, end.completion_tokens)
+
+    def _ask(self, request: ChatRequest, more: dict[str, Any]) -> Answer:
         """Send the request, without what the server turns out not to know; what helped is remembered."""
         dialect = self._dialect
         while True:
-            answer = self._client.post(self._url, self._payload(request, dialect), api_key=self._api_key)
+            answer = self._client.post(
+                self._url, self._payload(request, dialect) | more, api_key=self._api_key
+            )
             if answer.status == 200:  # noqa: PLR2004
                 self._dialect = dialect
                 return answer

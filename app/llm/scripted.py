@@ -10,7 +10,17 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from app.llm.interface import ChatRequest, Completion, ModelStatus, Readiness, Speaker
+from app.llm.interface import (
+    ChatRequest,
+    Completion,
+    ModelError,
+    ModelErrorCode,
+    ModelStatus,
+    Readiness,
+    Speaker,
+    StructuredAnswer,
+    StructuredRequest,
+)
 from app.llm.recital import recite
 
 SCRIPTED_NAME: Final = "Scripted demo"
@@ -81,6 +91,12 @@ class ScriptedAdapter:
                 time.sleep(self._pause)
             yield word
         yield Completion(SCRIPTED_NAME)
+
+    def answer(self, request: StructuredRequest) -> StructuredAnswer:
+        """Return what the request brings along for it; it judges nothing itself."""
+        if request.scripted is None:
+            raise ModelError(ModelErrorCode.REFUSED, "the scripted persona has no answer", retryable=False)
+        return StructuredAnswer(request.scripted, SCRIPTED_NAME)
 
 
 def compose(request: ChatRequest) -> str:

@@ -12,6 +12,8 @@ from app.llm.interface import (
     ModelErrorCode,
     ModelStatus,
     Readiness,
+    StructuredAnswer,
+    StructuredRequest,
 )
 from app.llm.local import LocalAdapter
 from app.llm.openai import OpenAiAdapter
@@ -61,6 +63,10 @@ class LocalOrScriptedAdapter:
             logger.warning("the embedded model does not answer: %s", error.detail)
             yield from self._scripted.stream(request)
 
+    def answer(self, request: StructuredRequest) -> StructuredAnswer:
+        """Answer as the script does."""
+        return self._scripted.answer(request)
+
     def prime(self, request: ChatRequest) -> None:
         """See `LocalAdapter.prime`."""
         self._local.prime(request)
@@ -69,6 +75,11 @@ class LocalOrScriptedAdapter:
 def build_adapter(settings: Settings) -> ModelAdapter:
     """Return the adapter that LLM_PROVIDER names."""
     return BUILDERS[settings.provider](settings)
+
+
+def build_judge(settings: Settings) -> ModelAdapter:
+    """Return the adapter for structured answers."""
+    return build_adapter(settings)
 
 
 def prime(adapter: ModelAdapter, request: ChatRequest) -> None:
