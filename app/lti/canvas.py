@@ -1,5 +1,6 @@
 """What Canvas alone wants and says: the developer key's JSON, its custom variables, its extensions of the standard."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -39,6 +40,7 @@ SSO_HOSTS = {
 PLACEMENT = "https://www.instructure.com/placement"  # the claim that says where somebody opened the tool
 EXTENSION = "https://canvas.instructure.com/lti/"
 MAX_CANVAS_ID = 64
+_COURSE_SERVICE = re.compile(r"/api/lti/courses/([0-9]{1,64})/(?:names_and_roles|line_items)")
 SUBMISSION = EXTENSION + "submission"
 SUBMISSION_TYPE = EXTENSION + "submission_type"
 
@@ -177,6 +179,12 @@ def canvas_id(custom: Mapping[str, Any], name: str) -> str | None:
         return None
     text = clean_line(str(value), MAX_CANVAS_ID)
     return None if text is None or text.startswith("$") else text
+
+
+def canvas_course_id(product: str | None, service_address: str | None) -> str | None:
+    """Return the course's id as Canvas writes it into the addresses of a course's services, which nobody can change."""
+    found = _COURSE_SERVICE.fullmatch(urlsplit(service_address or "").path) if product == PRODUCT else None
+    return found[1] if found else None
 
 
 def vouches_for_custom(product: str | None, message_type: str, link_id: str | None, context_id: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from app.courses.models import MAX_NAME, Role
 from app.courses.service import Visit
 from app.lti.addresses import same_origin, web_address
-from app.lti.canvas import canvas_id, vouches_for_custom
+from app.lti.canvas import canvas_course_id, canvas_id, vouches_for_custom
 from app.lti.models import MAX_ID
 from app.lti.refusals import (
     NoContextError,
@@ -128,9 +128,8 @@ def _visit(body: Mapping[str, Any], message_type: MessageType) -> Visit:
     context = _object(body, CLAIM + "context")
     context_id = _required_id(context, "context")
     history = _course_history(custom)
-    vouched = vouches_for_custom(
-        _product(body), message_type, _resource_link_id(body, required=False), context_id
-    )
+    product, services = _product(body), _services(body)
+    vouched = vouches_for_custom(product, message_type, _resource_link_id(body, required=False), context_id)
     mapped = course_role(_roles(body))
     if mapped is None:
         raise NoRoleError(log=f"roles {body.get(CLAIM + 'roles')!r:.500}")
@@ -143,8 +142,9 @@ def _visit(body: Mapping[str, Any], message_type: MessageType) -> Visit:
         is_administrator=mapped.is_administrator,
         name=full_name(body),
         avatar_url=picture(body.get("picture")),
-        canvas_user_id=canvas_id(custom, "canvas_user_id"),
-        canvas_course_id=canvas_id(custom, "canvas_course_id"),
+        canvas_user_id=canvas_id(custom, "canvas_user_id") if vouched else None,
+        canvas_course_id=(canvas_id(custom, "canvas_course_id") if vouched else None)
+        or canvas_course_id(product, services.roster_url or services.line_items_url),
         course_title=clean_line(context.get("title"), MAX_NAME),
         course_label=clean_line(context.get("label"), MAX_NAME),
         course_history=history if vouched else (),

@@ -17,6 +17,7 @@ from sqlmodel import select, update
 
 from app.courses.models import Course, User
 from app.database import utc_now
+from app.lti.claims import GRADES_ENDPOINT, ROSTER_ENDPOINT
 from app.lti.models import Login
 from app.sandbox import ABSENT, Storage
 from app.sandbox.keys import public_jwk
@@ -108,6 +109,7 @@ def test_launch_is_accepted_with(browser: Browser, changes: dict[str, Any]) -> N
     assert "data:" not in str(page)
 
 
+WITHOUT_SERVICES = {GRADES_ENDPOINT: ABSENT, ROSTER_ENDPOINT: ABSENT}
 CUSTOM: dict[str, tuple[object, str | None]] = {
     "unresolved, as absent": ("$Canvas.course.id", None),
     "a number as text": ("1101", "1101"),
@@ -120,10 +122,20 @@ CUSTOM: dict[str, tuple[object, str | None]] = {
 
 @cases(("sent", "kept"), CUSTOM)
 def test_custom_variables_are_accepted(browser: Browser, tool: Tool, sent: object, kept: str | None) -> None:
-    browser.enter(**{CLAIM + "custom": {"canvas_course_id": sent, "canvas_user_id": sent}})
+    browser.enter(**{CLAIM + "custom": {"canvas_course_id": sent, "canvas_user_id": sent}} | WITHOUT_SERVICES)
     with tool.database.snapshot() as db:
         assert db.exec(select(Course.canvas_course_id)).one() == kept
         assert db.exec(select(User.canvas_user_id)).one() == kept
+
+
+def test_ids_are_not_taken_from_a_link_on_which_a_teacher_may_have_planted_them(
+    browser: Browser, tool: Tool
+) -> None:
+    planted = {"canvas_course_id": 999, "canvas_user_id": 999}
+    browser.enter(**{CLAIM + "custom": planted, CLAIM + "resource_link": {"id": "a link in a module"}})
+    with tool.database.snapshot() as db:
+        assert db.exec(select(User.canvas_user_id)).one() is None
+        assert db.exec(select(Course.canvas_course_id)).one() == "1101", "from the services' addresses"
 
 
 @pytest.mark.parametrize("value", [ABSENT, None, "", 7, [], {}], ids=["absent", "null", "", "7", "[]", "{}"])
