@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
-from app.courses.models import Course, Role, User
+from app.courses.models import Course, Enrollment, Role, User
 from app.errors import ForbiddenError
 
 
@@ -48,6 +49,18 @@ class Identity:
     is_teaching_assistant: bool = False
     is_test: bool = False
     is_administrator: bool = False
+
+    @classmethod
+    def enrolled(cls, user: User, course: Course, place: Enrollment) -> Self:
+        """Return who somebody is by their enrollment in the course."""
+        return cls(
+            user=user,
+            course=course,
+            role=place.role,
+            is_teaching_assistant=place.is_teaching_assistant,
+            is_test=place.is_test,
+            is_administrator=place.is_administrator,
+        )
 
     def may(self, right: Right) -> bool:
         """Tell whether the person has the right: by the role, or as the platform's administrator."""

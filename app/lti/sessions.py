@@ -169,14 +169,7 @@ def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
         raise SessionEndedError(log="launch unknown, idle too long, or its platform was removed")
     launch, user, course, enrollment = row
     # The role is the latest launch's or roster's: who has lost one loses it in every tab.
-    return launch, Identity(
-        user=user,
-        course=course,
-        role=enrollment.role,
-        is_teaching_assistant=enrollment.is_teaching_assistant,
-        is_test=enrollment.is_test,
-        is_administrator=enrollment.is_administrator,
-    )
+    return launch, Identity.enrolled(user, course, enrollment)
 
 
 def _sign(app: Flask, path_id: str) -> str:
