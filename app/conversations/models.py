@@ -36,7 +36,8 @@ _GENERATING = text("state = 'generating'")
 class Conversation(SQLModel, table=True):
     """One person's conversation about one experience, which it pins as it was at the start (``scenario``).
 
-    ``is_preview`` marks a teacher's trial or Canvas's student view: kept out of every figure.
+    ``is_preview`` marks a teacher's trial or Canvas's student view: kept out of every figure. ``judged_until`` is the
+    id of the last message that a judgement of the objectives has taken in, 0 before the first.
     """
 
     __tablename__ = "conversations"
@@ -81,6 +82,8 @@ class Message(SQLModel, table=True):
 
     __tablename__ = "messages"
     __table_args__ = (
+    all_objectives_met: bool = False
+    judged_until: int = 0
         UniqueConstraint("conversation_id", "client_key"),
         Index("ix_messages_conversation_id_id", "conversation_id", "id"),
         Index(
@@ -90,6 +93,11 @@ class Message(SQLModel, table=True):
             sqlite_where=_GENERATING,
             postgresql_where=_GENERATING,
         ),
+    @property
+    def learning_objectives(self) -> list[str]:
+        """The objectives as they were when it began; positions count from 0 in them."""
+        return list(self.scenario.get("learning_objectives") or ())
+
     )
 
     id: int = Field(default=None, primary_key=True)
@@ -124,3 +132,47 @@ class Message(SQLModel, table=True):
         """True for a reply under way whose writer is gone: its lease ran out."""
         under_way = self.state is MessageState.GENERATING
         return under_way and self.lease_until is not None and self.lease_until < utc_now()
+
+
+class ObjectiveMark(SQLModel, table=True):
+    """What was decided on one learning objective of a conversation. An objective without one is open.
+
+    ``position`` counts from 0 in the pinned objectives. ``message_id`` and ``quote`` are the proof: a message of the
+    student's and words that stand in it. ``model`` judged by the prompt of ``prompt_version``; ``decided_by_id`` is the
+    teacher who overruled, after whom no judge changes anything.
+    """
+
+    __tablename__ = "objective_marks"
+    __table_args__ = (UniqueConstraint("conversation_id", "position"),)
+
+    id: int = Field(default=None, primary_key=True)
+    conversation_id: int = Field(foreign_key="conversations.id")
+    position: int
+    covered: bool
+    message_id: int | None = Field(default=None, foreign_key="messages.id")
+    quote: str | None = Field(default=None, sa_type=Text)
+    model: str | None = Field(default=None, max_length=200)
+    prompt_version: str | None = Field(default=None, max_length=20)
+    decided_by_id: int | None = Field(default=None, foreign_key="users.id")
+    decided_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+
+class EvaluationRecord(SQLModel, table=True):
+    """The evaluation of a conversation: the latest that was made, and whether another is being made.
+
+    ``result`` takes in the messages up to ``until_message_id``. ``lease_until`` says until when a maker is believed
+    alive; ``error_code`` why the last attempt failed.
+    """
+
+    __tablename__ = "evaluations"
+    __table_args__ = (UniqueConstraint("conversation_id"),)
+
+    id: int = Field(default=None, primary_key=True)
+    conversation_id: int = Field(foreign_key="conversations.id")
+    result: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    until_message_id: int | None = None
+    model: str | None = Field(default=None, max_length=200)
+    prompt_version: str | None = Field(default=None, max_length=20)
+    created_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    error_code: str | None = Field(default=None, max_length=40)
