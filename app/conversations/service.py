@@ -110,10 +110,14 @@ def list_with_status(session: Session, identity: Identity) -> list[tuple[Experie
 
 
 def status_of(latest: Conversation | None) -> Status:
-    """Tell where somebody stands whose latest conversation this is."""
+    """Tell where somebody stands whose latest conversation this is.
+
+    As in Canvas, who has handed it in or met every objective has completed it; who has met them may still go on.
+    """
     if latest is None:
         return Status.NOT_STARTED
-    return Status.COMPLETED if latest.workflow_state is ConversationState.COMPLETED else Status.IN_PROGRESS
+    handed_in = latest.workflow_state is ConversationState.COMPLETED
+    return Status.COMPLETED if handed_in or latest.all_objectives_met else Status.IN_PROGRESS
 
 
 def latest_conversation(session: Session, identity: Identity, experience: Experience) -> Conversation | None:
