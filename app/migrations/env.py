@@ -8,6 +8,8 @@ from alembic import context
 from sqlalchemy import Connection, text
 from sqlmodel import AutoString, SQLModel
 
+import app.api.oauth.models
+import app.conversations.feedback
 import app.conversations.models
 import app.courses.models
 import app.experiences.models

@@ -14,6 +14,7 @@ from sqlalchemy import delete, exists, func, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 
+from app.conversations.feedback import MessageFeedback
 from app.conversations.models import Conversation, ConversationState
 from app.courses.models import Course, Enrollment, EnrollmentState, User
 from app.database import utc_now
@@ -30,6 +31,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 _BELONGINGS: tuple[tuple[type[SQLModel], Any], ...] = (
     (Enrollment, Enrollment.user_id),
     (Conversation, Conversation.user_id),
+    (MessageFeedback, MessageFeedback.user_id),
     (Score, Score.user_id),
     (Score, Score.created_by_id),
     (Launch, Launch.user_id),

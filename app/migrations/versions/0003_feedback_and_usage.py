@@ -1,4 +1,4 @@
-"""Feedback on replies, and what people use of their daily allowance"""
+"""Feedback on replies, and what people and courses use"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,8 +10,20 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.create_table('message_feedback',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('message_id', sa.Integer(), nullable=False),
+    sa.Column('user_id', sa.Integer(), nullable=False),
+    sa.Column('vote', sa.Enum('liked', 'disliked', name='vote', native_enum=False, length=20), nullable=False),
+    sa.Column('feedback_message', sa.Text(), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['message_id'], ['messages.id'], name=op.f('fk_message_feedback_message_id_messages')),
+    sa.ForeignKeyConstraint(['user_id'], ['users.id'], name=op.f('fk_message_feedback_user_id_users')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_message_feedback')),
+    sa.UniqueConstraint('message_id', 'user_id', name=op.f('uq_message_feedback_message_id_user_id'))
+    )
 
 
 def downgrade() -> None:
-    pass
+    op.drop_table('message_feedback')

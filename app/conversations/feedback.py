@@ -1,0 +1,133 @@
+"""What people think of the persona's replies: a like, or a dislike with a reason."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import Text, UniqueConstraint, delete
+from sqlmodel import Field, Session, SQLModel, col, select
+
+from app.conversations.models import Conversation, Message, MessageState
+from app.conversations.service import reply_for
+from app.database import UtcDateTime, text_enum, upsert, utc_now
+from app.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
+from app.identity import Identity
+from app.text import clean_text
+
+MAX_FEEDBACK = 1_000
+
+
+class Vote(StrEnum):
+    """What somebody thinks of a reply, in Canvas's words."""
+
+    LIKED = "liked"
+    DISLIKED = "disliked"
+
+
+class MessageFeedback(SQLModel, table=True):
+    """One person's vote on a reply, with their reason where they gave one."""
+
+    __tablename__ = "message_feedback"
+    __table_args__ = (UniqueConstraint("message_id", "user_id"),)
+
+    id: int = Field(default=None, primary_key=True)
+    message_id: int = Field(foreign_key="messages.id")
+    user_id: int = Field(foreign_key="users.id")
+    vote: Vote = Field(sa_type=text_enum(Vote))
+    feedback_message: str = Field(default="", sa_type=Text)
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+
+class ReplyNotCompleteError(ConflictError):
+    """Feedback on a reply that is not there yet, or never came."""
+
+    code = "reply_not_complete"
+    message = _l("There is no whole reply here that could be liked or disliked.")
+
+
+def give_feedback(
+    session: Session,
+    identity: Identity,
+    conversation: Conversation,
+    message_id: int,
+    vote: object,
+    *,
+    feedback_message: object = "",
+) -> MessageFeedback:
+    """Store what the person thinks of a reply in a conversation of their own; it replaces what they thought before.
+
+    ``vote`` and the reason, ``feedback_message``, are as they came from outside. Raises `InvalidInputError` for a vote
+    that is none or a reason over 1,000 characters, `NotFoundError` for what is no reply, `ReplyNotCompleteError`.
+    """
+    values = _checked(vote, feedback_message)
+    _require_own(identity, conversation)
+    reply = reply_for(session, conversation, message_id)
+    if reply.state is not MessageState.COMPLETE:
+        raise ReplyNotCompleteError(log=f"reply {reply.id} is {reply.state}")
+    key = {"message_id": reply.id, "user_id": identity.user.id}
+    return upsert(session, MessageFeedback, key=key, values=values | {"updated_at": utc_now()})
+
+
+def remove_feedback(
+    session: Session, identity: Identity, conversation: Conversation, feedback_id: int
+) -> None:
+    """Take one's feedback back. Raises `NotFoundError` where there is none of that id, or it is another's."""
+    replies = select(Message.id).where(Message.conversation_id == conversation.id)
+    removed = session.scalars(
+        delete(MessageFeedback)
+        .where(
+            col(MessageFeedback.id) == feedback_id,
+            col(MessageFeedback.user_id) == identity.user.id,
+            col(MessageFeedback.message_id).in_(replies),
+        )
+        .returning(col(MessageFeedback.id))
+    ).one_or_none()
+    if removed is None:
+        raise NotFoundError(log=f"feedback {feedback_id}")
+
+
+def withdraw_feedback(
+    session: Session, identity: Identity, conversation: Conversation, message_id: int
+) -> None:
+    """Think nothing of a reply any more, whatever was thought of it. Raises `NotFoundError` for what is no reply."""
+    _require_own(identity, conversation)
+    reply = reply_for(session, conversation, message_id)
+    session.execute(
+        delete(MessageFeedback).where(
+            col(MessageFeedback.message_id) == reply.id, col(MessageFeedback.user_id) == identity.user.id
+        )
+    )
+
+
+def feedback_of(session: Session, messages: Iterable[Message]) -> dict[int, MessageFeedback]:
+    """Return what was thought of each reply in the conversations of these messages, by the reply's id. One query."""
+    conversations = {message.conversation_id for message in messages}
+    if not conversations:
+        return {}
+    found = session.exec(
+        select(MessageFeedback)
+        .join(Message, col(Message.id) == MessageFeedback.message_id)
+        .where(col(Message.conversation_id).in_(conversations))
+    )
+    return {feedback.message_id: feedback for feedback in found}
+
+
+def _require_own(identity: Identity, conversation: Conversation) -> None:
+    if conversation.user_id != identity.user.id:
+        raise NotFoundError(log=f"conversation {conversation.id}")
+
+
+def _checked(vote: object, feedback_message: object) -> dict[str, str]:
+    """Return the columns of what came from outside. Raises `InvalidInputError`."""
+    reason = clean_text(feedback_message) if isinstance(feedback_message, str) else ""
+    errors = {}
+    if vote not in list(Vote):
+        errors["vote"] = [FieldError("inclusion", "is not included in the list")]
+    if len(reason) > MAX_FEEDBACK:
+        too_long = f"is too long (maximum is {MAX_FEEDBACK} characters)"
+        errors["feedback_message"] = [FieldError("too_long", too_long, MAX_FEEDBACK)]
+    if errors:
+        raise InvalidInputError(errors)
+    return {"vote": Vote(str(vote)), "feedback_message": reason}

@@ -1,0 +1,185 @@
+"""Feedback on replies: a like, or a dislike with a reason, given on one's own conversation alone."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from flask import Flask
+from sqlmodel import Session, select, update
+
+from app.conversations.feedback import (
+    MAX_FEEDBACK,
+    MessageFeedback,
+    ReplyNotCompleteError,
+    Vote,
+    feedback_of,
+    give_feedback,
+    remove_feedback,
+    withdraw_feedback,
+)
+from app.conversations.models import Conversation, Message, MessageState
+from app.courses.models import Course, Role, User
+from app.errors import InvalidInputError, NotFoundError
+from app.identity import Identity
+from app.sandbox import Sandbox
+from tests.support.fake_model import FakeModel
+from tests.support.people import Visitor
+
+AMARA, LIAM = "amara.diallo", "liam.oconnor"
+Open = Callable[[], AbstractContextManager[Session]]
+
+
+@pytest.fixture
+def conversation_id(teacher: Visitor, student: Visitor, fake_model: FakeModel) -> int:
+    """A conversation with an opening, a message and a reply."""
+    fake_model.reply_with("I am angry.")
+    conversation_id = student.start(teacher.write_experience())
+    student.send(conversation_id, "Hello")
+    return conversation_id
+
+
+@pytest.fixture
+def transaction(app: Flask) -> Open:
+    return app.extensions["database"].transaction
+
+
+@pytest.fixture
+def amara(app: Flask, sandbox: Sandbox, conversation_id: int) -> Identity:
+    return identity(app, sandbox.person(AMARA).sub)
+
+
+@pytest.fixture
+def liam(app: Flask, sandbox: Sandbox) -> Identity:
+    Visitor.launch(app, sandbox, LIAM)
+    return identity(app, sandbox.person(LIAM).sub)
+
+
+def identity(app: Flask, sub: str) -> Identity:
+    with app.extensions["database"].snapshot() as db:
+        user = db.exec(select(User).where(User.sub == sub)).one()
+        return Identity(user=user, course=db.exec(select(Course)).one(), role=Role.STUDENT)
+
+
+def messages(db: Session) -> list[Message]:
+    return list(db.exec(select(Message).order_by(Message.id)))
+
+
+def conversation(db: Session) -> Conversation:
+    return db.exec(select(Conversation)).one()
+
+
+def test_a_dislike_is_kept_with_its_reason(transaction: Open, amara: Identity) -> None:
+    with transaction() as db:
+        reply = messages(db)[-1]
+        given = give_feedback(
+            db, amara, conversation(db), reply.id, "disliked", feedback_message=" Too\r\nrude. "
+        )
+        assert (given.message_id, given.user_id) == (reply.id, amara.user.id)
+        assert (given.vote, given.feedback_message) == (Vote.DISLIKED, "Too\nrude.")
+
+
+def test_a_second_vote_replaces_the_first(transaction: Open, amara: Identity) -> None:
+    with transaction() as db:
+        reply = messages(db)[-1]
+        first = give_feedback(db, amara, conversation(db), reply.id, "disliked", feedback_message="Rude.")
+    with transaction() as db:
+        second = give_feedback(db, amara, conversation(db), reply.id, "liked")
+    with transaction() as db:
+        kept = db.exec(select(MessageFeedback)).one()
+    assert kept.id == first.id == second.id
+    assert (kept.vote, kept.feedback_message) == (Vote.LIKED, "")
+    assert kept.created_at == first.created_at
+    assert kept.updated_at > first.updated_at
+
+
+@pytest.mark.parametrize("vote", ["", "LIKED", "loved", None, 1, ["liked"], {"liked": True}], ids=repr)
+def test_a_vote_that_is_none_is_refused_by_its_field(
+    transaction: Open, amara: Identity, vote: object
+) -> None:
+    with transaction() as db, pytest.raises(InvalidInputError) as refusal:
+        give_feedback(db, amara, conversation(db), messages(db)[-1].id, vote)
+    assert {name: found[0].type for name, found in refusal.value.errors.items()} == {"vote": "inclusion"}
+
+
+def test_a_reason_may_be_as_long_as_the_limit_and_no_longer(transaction: Open, amara: Identity) -> None:
+    with transaction() as db:
+        reply = messages(db)[-1]
+        give_feedback(db, amara, conversation(db), reply.id, "disliked", feedback_message="ß" * MAX_FEEDBACK)
+    with transaction() as db, pytest.raises(InvalidInputError) as refusal:
+        give_feedback(
+            db, amara, conversation(db), reply.id, "liked", feedback_message="x" * (MAX_FEEDBACK + 1)
+        )
+    assert refusal.value.errors["feedback_message"][0].limit == MAX_FEEDBACK
+
+
+def test_only_a_reply_takes_feedback(transaction: Open, amara: Identity) -> None:
+    with transaction() as db:
+        _opening, own, reply = messages(db)
+        for message_id in (own.id, reply.id + 1000):
+            with pytest.raises(NotFoundError):
+                give_feedback(db, amara, conversation(db), message_id, "liked")
+
+
+@pytest.mark.parametrize("state", [state for state in MessageState if state is not MessageState.COMPLETE])
+def test_only_a_whole_reply_takes_feedback(transaction: Open, amara: Identity, state: MessageState) -> None:
+    with transaction() as db:
+        reply = messages(db)[-1]
+        db.execute(update(Message).where(Message.id == reply.id).values(state=state))
+    with transaction() as db, pytest.raises(ReplyNotCompleteError):
+        give_feedback(db, amara, conversation(db), reply.id, "liked")
+
+
+def test_nobody_votes_on_another_persons_conversation(
+    transaction: Open, amara: Identity, liam: Identity
+) -> None:
+    with transaction() as db:
+        reply = messages(db)[-1]
+        with pytest.raises(NotFoundError):
+            give_feedback(db, liam, conversation(db), reply.id, "liked")
+        with pytest.raises(NotFoundError):
+            withdraw_feedback(db, liam, conversation(db), reply.id)
+        assert db.exec(select(MessageFeedback)).all() == []
+
+
+def test_feedback_is_removed_by_its_id_once_and_by_its_giver_alone(
+    transaction: Open, amara: Identity, liam: Identity
+) -> None:
+    with transaction() as db:
+        given = give_feedback(db, amara, conversation(db), messages(db)[-1].id, "liked")
+    with transaction() as db:
+        with pytest.raises(NotFoundError):
+            remove_feedback(db, liam, conversation(db), given.id)
+        remove_feedback(db, amara, conversation(db), given.id)
+        with pytest.raises(NotFoundError):
+            remove_feedback(db, amara, conversation(db), given.id)
+        assert db.exec(select(MessageFeedback)).all() == []
+
+
+def test_feedback_is_not_removed_through_another_conversation(
+    transaction: Open, amara: Identity, student: Visitor, teacher: Visitor
+) -> None:
+    other_id = student.start(teacher.write_experience(title="Another"))
+    with transaction() as db:
+        first, other = db.exec(select(Conversation).order_by(Conversation.id)).all()
+        assert other.id == other_id
+        reply = db.exec(select(Message).where(Message.conversation_id == first.id)).first()
+        given = give_feedback(db, amara, first, reply.id, "liked")
+        with pytest.raises(NotFoundError):
+            remove_feedback(db, amara, other, given.id)
+
+
+def test_all_feedback_is_read_by_one_query(
+    transaction: Open, amara: Identity, count_queries: Callable[[Callable[[], object]], int]
+) -> None:
+    with transaction() as db:
+        opening, own, reply = messages(db)
+        give_feedback(db, amara, conversation(db), opening.id, "liked")
+        give_feedback(db, amara, conversation(db), reply.id, "disliked")
+    with transaction() as db:
+        found = feedback_of(db, [opening, own, reply])
+        assert {message_id: feedback.vote for message_id, feedback in found.items()} == {
+            opening.id: Vote.LIKED,
+            reply.id: Vote.DISLIKED,
+        }
+        assert count_queries(lambda: feedback_of(db, [opening, own, reply])) == 1
+        assert feedback_of(db, []) == {}
