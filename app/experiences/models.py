@@ -25,8 +25,11 @@ class Experience(SQLModel, table=True):
     """A chat simulation of one course.
 
     ``persona_name`` and ``opening_line`` are optional: who speaks, and their first words, used word for word.
-    ``version`` counts the edits of its text. ``started_at`` is when the first student (no trial) began it: from then
-    on it stays published. ``script`` is what the scripted demo persona plays from; only seeded experiences have one.
+    ``evaluation_metrics`` are what evaluations look at besides the objectives: ``name``, ``description``, ``enabled``,
+    ``visible_to_learners`` each. ``max_turns`` is how many messages a student may send in a conversation, None for any
+    number. ``version`` counts the edits of its text. ``started_at`` is when the first student (no trial) began it: from
+    then on it stays published. ``script`` is what the scripted demo persona plays from; only seeded experiences have
+    one.
     """
 
     __tablename__ = "experiences"
@@ -40,6 +43,10 @@ class Experience(SQLModel, table=True):
     pedagogical_guidance: str = Field(sa_type=Text)
     persona_name: str = Field(default="", max_length=MAX_PERSONA_NAME)
     opening_line: str = Field(default="", sa_type=Text)
+    evaluation_metrics: list[dict[str, Any]] = Field(
+        default_factory=list, sa_column=Column(JSON, nullable=False)
+    )
+    max_turns: int | None = None
     version: int = 1
     workflow_state: WorkflowState = Field(default=WorkflowState.UNPUBLISHED, sa_type=text_enum(WorkflowState))
     script: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON))
@@ -53,3 +60,8 @@ class Experience(SQLModel, table=True):
     def published(self) -> bool:
         """True where students see it."""
         return self.workflow_state is WorkflowState.PUBLISHED
+
+    @property
+    def learning_objective(self) -> str:
+        """The learning objectives as Canvas has them: one text, a line each."""
+        return "\n".join(self.learning_objectives)

@@ -10,8 +10,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    with op.batch_alter_table('experiences', schema=None) as batch_op:
+        batch_op.add_column(sa.Column('evaluation_metrics', sa.JSON(), nullable=False, server_default='[]'))
+        batch_op.add_column(sa.Column('max_turns', sa.Integer(), nullable=True))
 
 
 def downgrade() -> None:
-    pass
+    with op.batch_alter_table('experiences', schema=None) as batch_op:
+        batch_op.drop_column('max_turns')
+        batch_op.drop_column('evaluation_metrics')
