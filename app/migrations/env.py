@@ -9,7 +9,6 @@ from sqlalchemy import Connection, text
 from sqlmodel import AutoString, SQLModel
 
 import app.api.oauth.models
-import app.api.oauth.models
 import app.conversations.feedback
 import app.conversations.models
 import app.courses.models
