@@ -21,12 +21,31 @@ class ConversationState(StrEnum):
 
 
 class MessageState(StrEnum):
-    """Where a message stands. A student's is complete at once; a reply goes through the others."""
+    """Where a message stands. A student's is complete at once; a reply goes through the others.
+
+    A turn is *saved* when the student's message and an empty reply stand in the database, in one transaction. The reply
+    is *generating* from then on, and ends in one of three ways, in one transaction: *complete*; *failed*,
+    where the model did not answer; *interrupted*, where somebody stopped it or its process went, which readers see by
+    its lease. Failed and interrupted replies keep what came of them, and the newest can be tried again: generating.
+    """
 
     GENERATING = "generating"
     COMPLETE = "complete"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+
+
+class ReplyNote(StrEnum):
+    """What ``error_code`` says of a reply where it is not a model's failure (`ModelErrorCode`).
+
+    ``stopped``: the student wants no more of it, or has left the conversation; its writer ends it within a second.
+    ``shut_down``: the server went down before it was whole. ``recited``: the model recited its instructions, and
+    something else was stored in place of what it wrote.
+    """
+
+    STOPPED = "stopped"
+    SHUT_DOWN = "shut_down"
+    RECITED = "recited"
 
 
 _ACTIVE = text("workflow_state = 'active'")
@@ -63,6 +82,8 @@ class Conversation(SQLModel, table=True):
     is_preview: bool = False
     scenario: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     prompt_version: str = Field(max_length=20)
+    all_objectives_met: bool = False
+    judged_until: int = 0
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -72,18 +93,22 @@ class Conversation(SQLModel, table=True):
         """True while it can go on."""
         return self.workflow_state is ConversationState.ACTIVE
 
+    @property
+    def learning_objectives(self) -> list[str]:
+        """The objectives as they were when it began; positions count from 0 in them."""
+        return list(self.scenario.get("learning_objectives") or ())
+
 
 class Message(SQLModel, table=True):
     """One message. A student's carries the sender's ``client_key``, so that a repeated send is recognised.
 
     A reply carries what wrote it: model, times in milliseconds from the call to first token and to the end, tokens.
-    While it is generating, ``lease_until`` says until when its writer is believed alive.
+    While it is generating, ``lease_until`` says until when its writer is believed alive. ``error_code`` says why it is
+    missing, cut short or replaced: a `ModelErrorCode` or a `ReplyNote`.
     """
 
     __tablename__ = "messages"
     __table_args__ = (
-    all_objectives_met: bool = False
-    judged_until: int = 0
         UniqueConstraint("conversation_id", "client_key"),
         Index("ix_messages_conversation_id_id", "conversation_id", "id"),
         Index(
@@ -93,11 +118,6 @@ class Message(SQLModel, table=True):
             sqlite_where=_GENERATING,
             postgresql_where=_GENERATING,
         ),
-    @property
-    def learning_objectives(self) -> list[str]:
-        """The objectives as they were when it began; positions count from 0 in them."""
-        return list(self.scenario.get("learning_objectives") or ())
-
     )
 
     id: int = Field(default=None, primary_key=True)
@@ -121,6 +141,16 @@ class Message(SQLModel, table=True):
     def shown_state(self) -> MessageState:
         """The state to tell people: a reply whose writer is gone is interrupted, whoever notices first."""
         return MessageState.INTERRUPTED if self.abandoned else self.state
+
+    @property
+    def stopped(self) -> bool:
+        """True for a reply that was stopped on purpose."""
+        return self.shown_state is MessageState.INTERRUPTED and self.error_code == ReplyNote.STOPPED
+
+    @property
+    def cut_short(self) -> bool:
+        """True for a reply that ended before it was whole; its text is what came of it."""
+        return self.shown_state in {MessageState.FAILED, MessageState.INTERRUPTED}
 
     @property
     def scripted(self) -> bool:

@@ -1,21 +1,22 @@
 """Writing replies in the background, so that a reader who leaves stops nothing and one who returns sees it grow.
 
-A reply is written by one thread of one process. A keeper thread saves what there is of every reply under way and
-renews their leases; a process that dies stops renewing, and its replies can then be tried again.
+A reply is written by one thread of one process. A keeper thread saves what there is of every reply under way, renews
+their leases and learns which of them are to be stopped; a process that dies stops renewing, and its replies can then be
+tried again. One that is told to go lets replies end for a while and then stores what there is of the others (`drain`).
 """
 
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, tuple_, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import col
 
-from app.conversations.models import Conversation, Message, MessageState
+from app.conversations.live import HEARTBEAT_EVERY, LiveReply
+from app.conversations.models import Conversation, Message, MessageState, ReplyNote
 from app.conversations.prompt import build_request
 from app.conversations.service import LEASE, interrupt_abandoned, messages_of
 from app.database import Database, utc_now
@@ -25,50 +26,15 @@ from app.text import without_controls
 
 logger = logging.getLogger(__name__)
 SAVE_EVERY = 1.0
-COALESCE = 0.04
 POLL_EVERY = 0.4
-HEARTBEAT_EVERY = 10.0
 SETTLE_PAUSES = (0.5, 2.0)
 TURN_MARGIN = 30.0  # seconds over a turn's own limit after which its writer is given up
 CHARACTERS_PER_TOKEN = 12  # more than any language needs: only a model without end runs into it
 PIECES_A_TURN = 32
 
 
-@dataclass
-class LiveReply:
-    """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows."""
-
-    reply_id: int
-    attempt: int
-    text: str = ""
-    done: bool = False
-    started: float = field(default_factory=time.monotonic)
-    first_token_ms: int | None = None
-    changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def append(self, piece: str) -> None:
-        """Take in the next piece."""
-        with self.changed:
-            if self.first_token_ms is None:
-                self.first_token_ms = self.elapsed_ms()
-            self.text += piece
-            self.changed.notify_all()
-
-    def wait_beyond(self, length: int) -> tuple[str, bool]:
-        """Wait for more text than `length`, the end, or a heartbeat's time; return the text and whether it is whole."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.done or len(self.text) > length, timeout=HEARTBEAT_EVERY)
-            return self.text, self.done
-
-    def close(self) -> None:
-        """Tell readers that the rest is in the database."""
-        with self.changed:
-            self.done = True
-            self.changed.notify_all()
-
-    def elapsed_ms(self) -> int:
-        """Return the milliseconds since the model was asked."""
-        return round((time.monotonic() - self.started) * 1000)
+class _InterruptedError(Exception):
+    """What the model writes is wanted no more: the reply was stored as far as it had come."""
 
 
 class Replies:
@@ -80,13 +46,13 @@ class Replies:
         self._database, self._model, self._max_tokens = database, model, max_tokens
         self._longest_ms = (turn_seconds + TURN_MARGIN) * 1000
         self._live: dict[int, LiveReply] = {}
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._keeper: threading.Thread | None = None
 
     def begin(self, reply: Message) -> None:
         """Have a reply written, by a thread of its own. No database session may hold the reply's row locked."""
         live = LiveReply(reply_id=reply.id, attempt=reply.attempts)
-        with self._lock:
+        with self._changed:
             self._live[live.reply_id] = live
             if self._keeper is None or not self._keeper.is_alive():
                 self._keeper = threading.Thread(target=self._keep, name="reply-keeper", daemon=True)
@@ -101,62 +67,86 @@ class Replies:
         request = self._build(conversation, [opening])
         threading.Thread(target=prime, args=(self._model, request), name="warm-up", daemon=True).start()
 
+    def stop(self, reply_id: int) -> None:
+        """End a reply that is to be stopped (`service.stop_reply`) at once where this process writes it."""
+        with self._changed:
+            live = self._live.get(reply_id)
+        if live is not None:
+            self._interrupt([live], ReplyNote.STOPPED)
+
+    def drain(self, seconds: float) -> None:
+        """Wait `seconds` for the replies under way, then store what there is of the others, before the process goes."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._live, timeout=seconds)
+            left = list(self._live.values())
+        if left:
+            logger.warning("%s replies are interrupted: the server goes down", len(left))
+            self._interrupt(left, ReplyNote.SHUT_DOWN)
+
     def follow(self, reply_id: int) -> Iterator[str | Message | None]:
         """Yield the text of a reply as it grows, None as a sign of life meanwhile, and at last the settled reply.
 
         A reply that another process writes is read from the database.
         """
-        with self._lock:
+        with self._changed:
             live = self._live.get(reply_id)
-        sent = (yield from _follow_live(live)) if live else 0
+        sent = (yield from live.follow()) if live else 0
         yield from self._follow_stored(reply_id, sent)
 
     def _write(self, live: LiveReply) -> None:
         try:
             self._settle(live, self._outcome(live))
-        except SQLAlchemyError:
-            # Its lease runs out, and it can be tried again.
-            logger.exception("reply %s could not be stored", live.reply_id)
+        except _InterruptedError:
+            logger.info("reply %s was interrupted", live.reply_id)
         finally:
-            with self._lock:
-                if self._live.get(live.reply_id) is live:
-                    del self._live[live.reply_id]
-            live.close()
+            self._forget(live)
 
     def _outcome(self, live: LiveReply) -> dict[str, Any]:
         """Generate the reply and return the columns that tell how it ended."""
         try:
             return self._generate(live)
+        except _InterruptedError:
+            raise
         except ModelError as error:
             logger.warning("reply %s failed: %s", live.reply_id, error)
-            return {"state": MessageState.FAILED, "error_code": error.code}
+            return self._part(live, MessageState.FAILED, error.code)
         except Exception:
             logger.exception("reply %s failed", live.reply_id)
-            return {"state": MessageState.FAILED, "error_code": "internal_error"}
+            return self._part(live, MessageState.FAILED, "internal_error")
 
     def _generate(self, live: LiveReply) -> dict[str, Any]:
         completion: Completion | None = None
-        pieces = self._model.stream(self._request(live.reply_id))
-        for number, piece in enumerate(pieces):
+        for piece in self._pieces(self._request(live.reply_id)):
             if isinstance(piece, Completion):
                 completion = piece
-                break
-            live.append(without_controls(piece))
-            if len(live.text) > CHARACTERS_PER_TOKEN * self._max_tokens:
-                completion = Completion(self._model.status().name, truncated=True)
-                break
-            if number % PIECES_A_TURN == 0:
-                time.sleep(0)  # a model that never pauses must not keep other chats from going on
+            elif not live.append(piece):
+                raise _InterruptedError
         if completion is None or not live.text.strip():
             raise ModelError(ModelErrorCode.BAD_ANSWER, "an empty reply")
         return {
             "state": MessageState.COMPLETE,
             "text": live.text.strip(),
+            "error_code": None,
             "model": completion.model,
             "prompt_tokens": completion.prompt_tokens,
             "completion_tokens": completion.completion_tokens,
             "truncated": completion.truncated,
         }
+
+    def _pieces(self, request: ChatRequest) -> Iterator[str | Completion]:
+        """Yield what the model writes, cut where it has no end, then its completion."""
+        length = 0
+        for number, piece in enumerate(self._model.stream(request)):
+            if isinstance(piece, Completion):
+                yield piece
+                return
+            yield without_controls(piece)
+            length += len(piece)
+            if length > CHARACTERS_PER_TOKEN * self._max_tokens:
+                yield Completion(self._model.status().name, truncated=True)
+                return
+            if number % PIECES_A_TURN == 0:
+                time.sleep(0)  # a model that never pauses must not keep other chats from going on
 
     def _request(self, reply_id: int) -> ChatRequest:
         with self._database.snapshot() as session:
@@ -168,14 +158,41 @@ class Replies:
     def _build(self, conversation: Conversation, said: Sequence[Message]) -> ChatRequest:
         return build_request(conversation, said, self._model.context_tokens, self._max_tokens)
 
+    def _part(self, live: LiveReply, state: MessageState, code: str) -> dict[str, Any]:
+        """Return the columns of a reply that ends before it is whole."""
+        text = live.text.strip()
+        return {
+            "state": state,
+            "error_code": code,
+            "text": text,
+            "model": self._model.status().name if text else None,
+        }
+
+    def _interrupt(self, ended: Iterable[LiveReply], note: ReplyNote) -> None:
+        """End replies here and now, keeping what there is, whatever their model does.
+
+        Their writers find them closed, at the model's next word or at its time's end.
+        """
+        for live in ended:
+            live.close()
+            self._settle(live, self._part(live, MessageState.INTERRUPTED, note))
+            self._forget(live)
+
     def _settle(self, live: LiveReply, result: dict[str, Any]) -> None:
-        """Write the end of a reply, unless it has been taken over by a later attempt."""
+        """Write the end of a reply, unless it was written or has been taken over by a later attempt."""
         values = result | {
             "created_at": utc_now(),
             "latency_ms": live.elapsed_ms(),
             "first_token_ms": live.first_token_ms,
             "lease_until": None,
         }
+        try:
+            self._store_patiently(live, values)
+        except SQLAlchemyError:
+            # Its lease runs out, and it can be tried again.
+            logger.exception("reply %s could not be stored", live.reply_id)
+
+    def _store_patiently(self, live: LiveReply, values: dict[str, Any]) -> None:
         for pause in SETTLE_PAUSES:
             try:
                 return self._store(live, values)
@@ -188,10 +205,17 @@ class Replies:
         with self._database.transaction() as session:
             session.execute(update(Message).where(_is_ours(live)).values(**values))
 
+    def _forget(self, live: LiveReply) -> None:
+        with self._changed:
+            if self._live.get(live.reply_id) is live:
+                del self._live[live.reply_id]
+            self._changed.notify_all()
+        live.close()
+
     def _keep(self) -> None:
         while True:
             time.sleep(SAVE_EVERY)
-            with self._lock:
+            with self._changed:
                 live = list(self._live.values())
                 if not live:
                     self._keeper = None
@@ -201,18 +225,30 @@ class Replies:
             except Exception:
                 logger.exception("saving %s replies under way failed", len(live))
 
-    def _save(self, under_way: list[LiveReply]) -> None:
+    def _save(self, under_way: Sequence[LiveReply]) -> None:
         """Renew the leases first: what cannot be saved of one reply must not end the others."""
-        alive = [live.reply_id for live in under_way if live.elapsed_ms() < self._longest_ms]
-        with self._database.transaction() as session:
-            session.execute(
-                update(Message)
-                .where(col(Message.id).in_(alive), col(Message.state) == MessageState.GENERATING)
-                .values(lease_until=utc_now() + LEASE)
-            )
+        self._interrupt(self._renew(under_way), ReplyNote.STOPPED)
         with self._database.transaction() as session:
             for live in under_way:
                 session.execute(update(Message).where(_is_ours(live)).values(text=live.text))
+
+    def _renew(self, under_way: Sequence[LiveReply]) -> list[LiveReply]:
+        """Renew the leases of replies that are not overlong; return those that are to be stopped."""
+        alive = {live.reply_id: live for live in under_way if live.elapsed_ms() < self._longest_ms}
+        renewal = (
+            update(Message)
+            .where(
+                tuple_(col(Message.id), col(Message.attempts)).in_(
+                    [(live.reply_id, live.attempt) for live in alive.values()]
+                ),
+                col(Message.state) == MessageState.GENERATING,
+            )
+            .values(lease_until=utc_now() + LEASE)
+            .returning(col(Message.id), col(Message.error_code))
+        )
+        with self._database.transaction() as session:
+            renewed = session.execute(renewal).all()
+        return [alive[reply_id] for reply_id, code in renewed if code == ReplyNote.STOPPED]
 
     def _follow_stored(self, reply_id: int, sent: int) -> Iterator[str | Message | None]:
         quiet_since = time.monotonic()
@@ -235,21 +271,6 @@ class Replies:
         with self._database.transaction() as session:
             interrupt_abandoned(session, conversation)
             return session.get_one(Message, reply_id)
-
-
-def _follow_live(live: LiveReply) -> Generator[str | None, None, int]:
-    """Yield the text as it grows; return how much of it was sent."""
-    sent = 0
-    while True:
-        text, done = live.wait_beyond(sent)
-        if len(text) > sent:
-            yield text[sent:]
-            sent = len(text)
-        elif not done:
-            yield None
-        if done:
-            return sent
-        time.sleep(COALESCE)  # tokens that come meanwhile go out together
 
 
 def _is_ours(live: LiveReply) -> ColumnElement[bool]:

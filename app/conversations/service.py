@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from hashlib import sha256
 
 from flask_babel import lazy_gettext as _l
-from sqlalchemy import Select, func, update
+from sqlalchemy import ColumnElement, Select, func, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from app.conversations.models import Conversation, ConversationState, Message, MessageState
+from app.conversations.models import Conversation, ConversationState, Message, MessageState, ReplyNote
 from app.conversations.prompt import PROMPT_VERSION, pin
 from app.database import utc_now
 from app.errors import AppError, ConflictError, NotFoundError
@@ -59,6 +60,14 @@ class TurnInProgressError(ConflictError):
     code = "turn_in_progress"
     retryable = True
     message = _l("A reply is still on its way. Wait for it, then send again.")
+
+
+class MovedOnError(ConflictError):
+    """Writing below a page that lacks what was said since, in another window or on another device."""
+
+    code = "conversation_moved_on"
+    retryable = True
+    message = _l("The conversation has gone on elsewhere. Read what is new, then send your message again.")
 
 
 class NothingToRetryError(ConflictError):
@@ -159,24 +168,33 @@ def messages_of(session: Session, conversation: Conversation) -> Sequence[Messag
     ).all()
 
 
-def start_conversation(session: Session, identity: Identity, experience_id: int, *, instead_of: int) -> Start:
-    """Begin a conversation, ending the active one that the person sees (``instead_of``, its id, or 0 for none).
+def start_conversation(
+    session: Session,
+    identity: Identity,
+    experience_id: int,
+    *,
+    instead_of: int | None,
+    client_key: str | None = None,
+) -> Start:
+    """Begin a conversation, ending the active one that the person sees.
 
-    A repeated start finds the conversation that the first one made.
+    ``instead_of`` is the id of that one, 0 for somebody who sees none, None for whichever there is. A repeated start,
+    told by what it replaces or by its ``client_key``, finds the conversation that the first one made.
     """
     identity.require_conversations()
     experience = get_experience(session, identity, experience_id)
     current = latest_conversation(session, identity, experience)
     if current is not None:
         session.refresh(current, with_for_update=True)
-    if current is not None and current.active and current.id != instead_of:
-        return Start(current, None)
+    if repeated := _started_with(session, identity, experience, client_key):
+        return Start(repeated, None)
     if current is not None and current.active:
-        _end(current, ConversationState.ENDED)
-        session.flush()
+        if instead_of not in {None, current.id}:
+            return Start(current, None)
+        end_conversation(session, current)
     try:
         with session.begin_nested():
-            return _add_conversation(session, identity, experience)
+            return _add_conversation(session, identity, experience, client_key)
     except IntegrityError:  # another worker was first
         started = latest_conversation(session, identity, experience)
         if started is None:
@@ -184,10 +202,16 @@ def start_conversation(session: Session, identity: Identity, experience_id: int,
         return Start(started, None)
 
 
+def end_conversation(session: Session, conversation: Conversation) -> None:
+    """Let the person leave the conversation without handing it in; its reply under way is stopped."""
+    if conversation.active:
+        _end(session, conversation, ConversationState.ENDED)
+
+
 def finish_conversation(session: Session, conversation: Conversation) -> None:
     """Let the person hand the conversation in: completed, and to the gradebook unless it is a trial.
 
-    One without a word of theirs is only ended.
+    One without a word of theirs is only ended. A reply under way is stopped.
     """
     if not conversation.active:
         return
@@ -196,7 +220,7 @@ def finish_conversation(session: Session, conversation: Conversation) -> None:
             Message.conversation_id == conversation.id, Message.speaker == Speaker.STUDENT
         )
     ).first()
-    _end(conversation, ConversationState.COMPLETED if spoken else ConversationState.ENDED)
+    _end(session, conversation, ConversationState.COMPLETED if spoken else ConversationState.ENDED)
     if spoken and not conversation.is_preview:
         grades.hand_in(session, Work(conversation.experience_id, conversation.user_id, conversation.id))
 
@@ -211,10 +235,13 @@ def counting_of(
     return grades.counting_of(session, experience, work)
 
 
-def send_message(session: Session, conversation: Conversation, text: str, client_key: str) -> Turn:
+def send_message(
+    session: Session, conversation: Conversation, text: str, client_key: str, *, seen: int | None = None
+) -> Turn:
     """Store what the student wrote and an empty reply to it, before any model is called.
 
-    The same ``client_key`` sent again returns the same turn. Raises an `AppError`.
+    The same ``client_key`` sent again returns the same turn. ``seen`` is the newest message that the sender has read,
+    where that is known: a conversation that has gone on since is not forked. Raises an `AppError`.
     """
     if repeated := _turn_by_key(session, conversation, client_key):
         return repeated
@@ -222,6 +249,8 @@ def send_message(session: Session, conversation: Conversation, text: str, client
     if not conversation.active:
         raise ConversationEndedError(log=f"conversation {conversation.id}")
     interrupt_abandoned(session, conversation)
+    if seen is not None and newest_message(session, conversation).id > seen:
+        raise MovedOnError(log=f"conversation {conversation.id}")
     try:
         with session.begin_nested():
             return _add_turn(session, conversation, text, client_key)
@@ -278,6 +307,26 @@ def reply_for(session: Session, conversation: Conversation, reply_id: int) -> Me
     return reply
 
 
+def newest_message(session: Session, conversation: Conversation) -> Message:
+    """Load the conversation's last message; its opening is there from the start."""
+    return session.exec(
+        select(Message)
+        .where(Message.conversation_id == conversation.id)
+        .order_by(col(Message.id).desc())
+        .limit(1)
+    ).one()
+
+
+def stop_reply(session: Session, conversation: Conversation, reply_id: int) -> Message:
+    """Ask whoever writes a reply to end it now, keeping what there is; one that has ended stays as it is.
+
+    Its writer, in whichever process, hears of it within a second (`Replies`). Raises `NotFoundError`.
+    """
+    reply = reply_for(session, conversation, reply_id)
+    _stop(session, col(Message.id) == reply.id)
+    return reply
+
+
 def interrupt_abandoned(session: Session, conversation: Conversation) -> None:
     """Mark a reply whose writer is gone (its lease ran out) as interrupted, so that it can be tried again."""
     session.execute(
@@ -303,7 +352,33 @@ def _latest_own(identity: Identity) -> Select[int | None, int]:
     )
 
 
-def _add_conversation(session: Session, identity: Identity, experience: Experience) -> Start:
+def _started_with(
+    session: Session, identity: Identity, experience: Experience, client_key: str | None
+) -> Conversation | None:
+    """Find the conversation that the person's start with this key made."""
+    if client_key is None:
+        return None
+    return session.exec(
+        select(Conversation)
+        .join(Message, col(Message.conversation_id) == Conversation.id)
+        .where(
+            Conversation.experience_id == experience.id,
+            Conversation.user_id == identity.user.id,
+            Conversation.is_preview == identity.converses_as_preview,
+            Message.speaker == Speaker.PERSONA,
+            Message.client_key == _opening_key(client_key),
+        )
+    ).first()
+
+
+def _opening_key(client_key: str) -> str:
+    """Return a start's key as its opening carries it: apart from the keys of messages, which may be the same."""
+    return f"start-{sha256(client_key.encode()).hexdigest()}"[:MAX_CLIENT_KEY]
+
+
+def _add_conversation(
+    session: Session, identity: Identity, experience: Experience, client_key: str | None
+) -> Start:
     conversation = Conversation(
         experience_id=experience.id,
         user_id=identity.user.id,
@@ -314,6 +389,7 @@ def _add_conversation(session: Session, identity: Identity, experience: Experien
     session.add(conversation)
     session.flush()
     opening = _opening(conversation, experience.opening_line)
+    opening.client_key = _opening_key(client_key) if client_key else None
     session.add(opening)
     if not conversation.is_preview and experience.started_at is None:
         experience.started_at = utc_now()
@@ -378,6 +454,15 @@ def _checked(text: str) -> str:
     return text
 
 
-def _end(conversation: Conversation, state: ConversationState) -> None:
+def _end(session: Session, conversation: Conversation, state: ConversationState) -> None:
     conversation.workflow_state = state
     conversation.ended_at = conversation.updated_at = utc_now()
+    _stop(session, col(Message.conversation_id) == conversation.id)
+
+
+def _stop(session: Session, chosen: ColumnElement[bool]) -> None:
+    session.execute(
+        update(Message)
+        .where(chosen, col(Message.state) == MessageState.GENERATING)
+        .values(error_code=ReplyNote.STOPPED)
+    )

@@ -1,0 +1,63 @@
+"""A reply while it is written, for those who read along in the same process."""
+
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+COALESCE = 0.04
+HEARTBEAT_EVERY = 5.0
+
+
+@dataclass
+class LiveReply:
+    """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows, until the reply is done."""
+
+    reply_id: int
+    attempt: int
+    text: str = ""
+    done: bool = False
+    started: float = field(default_factory=time.monotonic)
+    first_token_ms: int | None = None
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def append(self, piece: str) -> bool:
+        """Take in the next piece; tell whether there is still somebody to write for."""
+        with self.changed:
+            if self.done:
+                return False
+            if self.first_token_ms is None:
+                self.first_token_ms = self.elapsed_ms()
+            self.text += piece
+            self.changed.notify_all()
+            return True
+
+    def close(self) -> None:
+        """Let no more be written; tell readers that the rest is in the database."""
+        with self.changed:
+            self.done = True
+            self.changed.notify_all()
+
+    def elapsed_ms(self) -> int:
+        """Return the milliseconds since the model was asked."""
+        return round((time.monotonic() - self.started) * 1000)
+
+    def follow(self) -> Generator[str | None, None, int]:
+        """Yield the text as it grows, None as a sign of life meanwhile; return how much of it was sent."""
+        sent = 0
+        while True:
+            text, done = self._wait_beyond(sent)
+            if len(text) > sent:
+                yield text[sent:]
+                sent = len(text)
+            elif not done:
+                yield None
+            if done:
+                return sent
+            time.sleep(COALESCE)  # tokens that come meanwhile go out together
+
+    def _wait_beyond(self, length: int) -> tuple[str, bool]:
+        """Wait for more text than `length`, the end, or a heartbeat's time; return the text and whether it is whole."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.done or len(self.text) > length, timeout=HEARTBEAT_EVERY)
+            return self.text, self.done
