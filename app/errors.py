@@ -18,7 +18,17 @@ from app.database import roll_back_request_session
 logger = logging.getLogger(__name__)
 # Fields in which a page remembers, or somebody chooses: all others hold what was typed.
 NOT_TYPED = frozenset(
-    {"csrf_token", "client_key", "instead_of", "add_objective", "seen", "source", "replaces", "other"}
+    {
+        "csrf_token",
+        "client_key",
+        "instead_of",
+        "add_objective",
+        "add_metric",
+        "seen",
+        "source",
+        "replaces",
+        "other",
+    }
     | {"experience", "publish", "graded"}
 )
 
@@ -99,12 +109,13 @@ class ConflictError(AppError):
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """What is wrong with one field. ``type`` and ``message`` read as Rails prints them; ``limit`` counts characters
-    or entries.
+    or entries, or is the number that may not be passed. ``entry`` counts from 1, where it is one entry of a list.
     """
 
     type: str
     message: str
     limit: int | None = None
+    entry: int | None = None
 
 
 class InvalidInputError(AppError):
@@ -148,11 +159,17 @@ def wants_json() -> bool:
     return best in {"application/json", "text/event-stream"}
 
 
-def _answer(error: AppError) -> Response:
-    roll_back_request_session()
+def log_error(error: AppError) -> str:
+    """Write an error into the log; return the reference id under which it is found there."""
     reference = secrets.token_hex(4)
     level = logging.ERROR if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
     logger.log(level, "%s %s [%s] %r", error.status, error.code, reference, str(error))
+    return reference
+
+
+def _answer(error: AppError) -> Response:
+    roll_back_request_session()
+    reference = log_error(error)
     response = _form()(error, reference)
     response.status_code = error.status
     response.headers.update(error.headers)
