@@ -1,0 +1,141 @@
+"""Whether a quote proves anything: it stands in the student's message, and the words are the student's own."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from app.conversations.models import Message
+from app.llm.interface import Speaker
+
+# Letters and digits. A quote with less proves nothing ("yes", "a virus"), unless it is the whole message.
+LEAST_QUOTE = 10
+# A run of words this heavy that somebody else said first is theirs; shorter ones meet by chance.
+ECHO = 20
+# A character that is a syllable or a word weighs as much as the letters that it stands for.
+WIDE_WEIGHT = 3
+WIDE = frozenset("WF")
+QUOTATION_MARKS = frozenset("'\"`\u00b4\u201a\u201e\u2032\u2033")
+# Scripts that put no spaces between words: there each character is taken as one.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_WORD = re.compile(rf"(?=[^\W_])[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
+
+
+def find_quote(quote: str, text: str) -> str | None:
+    """Return the stretch of `text` (in NFC) that `quote` copies; None for less, or for other words.
+
+    Case, white space, the kind of quotation marks and dashes, characters that nobody sees, and punctuation around the
+    quote make no difference. Nothing else is forgiven: words left out, changed or cut in two are not a quote.
+    """
+    wanted = _trimmed(_fold(quote))
+    folded, places = _with_places(text)
+    if not wanted or (_weight(wanted) < LEAST_QUOTE and wanted != _trimmed(folded)):
+        return None
+    for match in re.finditer(re.escape(wanted), folded):
+        if not (_cuts_a_word(folded, match.start()) or _cuts_a_word(folded, match.end())):
+            return unicodedata.normalize("NFC", text)[places[match.start()] : places[match.end() - 1] + 1]
+    return None
+
+
+def is_own(quote: str, message: Message, before: Sequence[Message], objectives: Sequence[str]) -> bool:
+    """Tell whether a student's `quote` says something that was not first said by somebody else.
+
+    Others are the persona in what was said `before`, and the teacher in an objective that the message copies whole.
+    """
+    copied = [objective for objective in objectives if _words(objective) in _words(message.text)]
+    heard = [(Speaker.PERSONA, _words(objective)) for objective in copied]
+    heard += [(said.speaker, _words(said.text)) for said in before]
+    runs = list(_runs(_WORD.findall(_fold(quote)), heard))
+    echoed = any(first is Speaker.PERSONA for first, _ in runs)
+    own = sum(weight for first, weight in runs if first is Speaker.STUDENT)
+    return not echoed or own >= LEAST_QUOTE
+
+
+def _runs(words: Sequence[str], heard: Sequence[tuple[Speaker, str]]) -> Iterator[tuple[Speaker, int]]:
+    """Cut a quote into runs of words, each with its weight and with who said it first."""
+    start = 0
+    while start < len(words):
+        end = start + 1
+        while end < len(words) and _first_speaker(words[start : end + 1], heard):
+            end += 1
+        run = words[start:end]
+        weight = _weight("".join(run))
+        first = _first_speaker(run, heard)
+        if first is Speaker.PERSONA and weight >= ECHO:
+            yield Speaker.PERSONA, weight
+            start = end
+        else:
+            yield Speaker.STUDENT, _weight(words[start])
+            start += 1
+
+
+def _first_speaker(run: Sequence[str], heard: Sequence[tuple[Speaker, str]]) -> Speaker | None:
+    wanted = f" {' '.join(run)} "
+    return next((speaker for speaker, words in heard if wanted in words), None)
+
+
+def _words(text: str) -> str:
+    return f" {' '.join(_WORD.findall(_fold(text)))} "
+
+
+def _fold(text: str) -> str:
+    return "".join(char for char, _ in _folded(text))
+
+
+def _with_places(text: str) -> tuple[str, list[int]]:
+    """Return the text as it is compared, and where each of its characters stands in the text's NFC."""
+    pairs = list(_folded(text))
+    return "".join(char for char, _ in pairs), [place for _, place in pairs]
+
+
+def _folded(text: str) -> Iterator[tuple[str, int]]:
+    plain = (
+        (_plain(char), place)
+        for place, original in enumerate(unicodedata.normalize("NFC", text))
+        for char in unicodedata.normalize("NFKC", original).casefold()
+        if not _is_unseen(char)
+    )
+    for is_space, pairs in groupby(plain, key=lambda pair: pair[0] == " "):
+        if is_space:
+            yield next(pairs)
+        else:
+            yield from pairs
+
+
+def _plain(char: str) -> str:
+    """Return a character as it is compared."""
+    category = unicodedata.category(char)
+    if char.isspace():
+        return " "
+    if category in {"Pi", "Pf"} or char in QUOTATION_MARKS:
+        return "'"
+    return "-" if category == "Pd" or char == "\u2212" else char
+
+
+def _is_unseen(char: str) -> bool:
+    return unicodedata.category(char) == "Cf" or "\ufe00" <= char <= "\ufe0f"
+
+
+def _trimmed(text: str) -> str:
+    """Return the text without the punctuation at its ends."""
+    places = [place for place, char in enumerate(text) if char.isalnum() or _is_mark(char)]
+    return text[places[0] : places[-1] + 1] if places else ""
+
+
+def _weight(text: str) -> int:
+    letters = (char for char in text if char.isalnum() or _is_mark(char))
+    return sum(WIDE_WEIGHT if unicodedata.east_asian_width(char) in WIDE else 1 for char in letters)
+
+
+def _cuts_a_word(text: str, place: int) -> bool:
+    """Tell whether a word goes on across a place. Scripts without capitals may write words without spaces."""
+    if not 0 < place < len(text):
+        return False
+    around = text[place - 1 : place + 1]
+    return _is_mark(text[place]) or all(char.islower() or char.isdecimal() for char in around)
+
+
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char).startswith("M")
