@@ -84,8 +84,8 @@ class AccessToken(SQLModel, table=True):
 class AuthorizationCode(SQLModel, table=True):
     """What a person allowed a program, on its way to a token (RFC 6749, section 4.1.2).
 
-    ``redirect_uri`` is None where the request left it out. ``access_token_id`` is what came of the code: revoked when
-    the code comes again.
+    ``deployment_id`` is where the person was signed in. ``redirect_uri`` is None where the request left it out.
+    ``access_token_id`` is what came of the code: revoked when the code comes again.
     """
 
     __tablename__ = "authorization_codes"
@@ -93,6 +93,7 @@ class AuthorizationCode(SQLModel, table=True):
     code_hash: str = Field(primary_key=True, max_length=HASH_LENGTH)
     client_id: int = Field(foreign_key="oauth_clients.id")
     user_id: int = Field(foreign_key="users.id")
+    deployment_id: int = Field(foreign_key="deployments.id")
     redirect_uri: str | None = Field(default=None, max_length=MAX_URL)
     scopes: list[str] | None = Field(default=None, sa_column=_json())
     purpose: str | None = Field(default=None, max_length=MAX_NAME)
@@ -105,7 +106,8 @@ class AuthorizationCode(SQLModel, table=True):
 class SignIn(SQLModel, table=True):
     """A browser in which somebody is signed in for other programs: they came with a ticket that their launch gave them.
 
-    The ticket works once, so its hash is the key; ``cookie_hash`` is of what the browser keeps.
+    A ticket works once, so the hash of what makes it unique is the key; ``cookie_hash`` is of what the browser keeps.
+    ``deployment_id`` is the one whose courses the launch opened.
     """
 
     __tablename__ = "sign_ins"
@@ -113,6 +115,7 @@ class SignIn(SQLModel, table=True):
     ticket_hash: str = Field(primary_key=True, max_length=HASH_LENGTH)
     cookie_hash: str = Field(max_length=HASH_LENGTH, unique=True)
     user_id: int = Field(foreign_key="users.id")
+    deployment_id: int = Field(foreign_key="deployments.id")
     locale: str | None = Field(default=None, max_length=35)
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime, index=True)
 

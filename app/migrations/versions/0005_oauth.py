@@ -72,6 +72,7 @@ def upgrade() -> None:
     sa.Column('code_hash', sa.String(64), nullable=False),
     sa.Column('client_id', sa.Integer(), nullable=False),
     sa.Column('user_id', sa.Integer(), nullable=False),
+    sa.Column('deployment_id', sa.Integer(), nullable=False),
     sa.Column('redirect_uri', sa.String(2000), nullable=True),
     sa.Column('scopes', sa.JSON(none_as_null=True), nullable=True),
     sa.Column('purpose', sa.String(255), nullable=True),
@@ -81,6 +82,7 @@ def upgrade() -> None:
     sa.Column('used_at', sa.DateTime(timezone=True), nullable=True),
     sa.ForeignKeyConstraint(['access_token_id'], ['access_tokens.id'], name=op.f('fk_authorization_codes_access_token_id_access_tokens')),
     sa.ForeignKeyConstraint(['client_id'], ['oauth_clients.id'], name=op.f('fk_authorization_codes_client_id_oauth_clients')),
+    sa.ForeignKeyConstraint(['deployment_id'], ['deployments.id'], name=op.f('fk_authorization_codes_deployment_id_deployments')),
     sa.ForeignKeyConstraint(['user_id'], ['users.id'], name=op.f('fk_authorization_codes_user_id_users')),
     sa.PrimaryKeyConstraint('code_hash', name=op.f('pk_authorization_codes'))
     )
@@ -91,8 +93,10 @@ def upgrade() -> None:
     sa.Column('ticket_hash', sa.String(64), nullable=False),
     sa.Column('cookie_hash', sa.String(64), nullable=False),
     sa.Column('user_id', sa.Integer(), nullable=False),
+    sa.Column('deployment_id', sa.Integer(), nullable=False),
     sa.Column('locale', sa.String(35), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['deployment_id'], ['deployments.id'], name=op.f('fk_sign_ins_deployment_id_deployments')),
     sa.ForeignKeyConstraint(['user_id'], ['users.id'], name=op.f('fk_sign_ins_user_id_users')),
     sa.PrimaryKeyConstraint('ticket_hash', name=op.f('pk_sign_ins')),
     sa.UniqueConstraint('cookie_hash', name=op.f('uq_sign_ins_cookie_hash'))
