@@ -14,7 +14,7 @@ from flask import Flask, current_app
 from flask.cli import FlaskGroup
 from sqlalchemy.exc import DBAPIError
 
-from app import create_app
+from app import create_app, serving
 from app.database import database, utc_now
 from app.llm.embedded.errors import EmbeddedModelError
 from app.llm.embedded.fetch import fetch_model
@@ -47,9 +47,6 @@ from app.sandbox.seed import seed_course
 from app.settings import Settings, SettingsError, is_loopback, load_settings
 from app.web import current_settings
 
-WORKERS = 2
-# A deploy lets readers read on for so long; a reply that is not whole by then can be tried again.
-GRACEFUL_SECONDS = 30
 # A database that no “db upgrade” has made, or none since a release: SQLite's words, PostgreSQL's codes.
 _NOT_UPGRADED = re.compile(r"no such (table|column)|unable to open")
 _UNDEFINED = frozenset({"42P01", "42703"})
@@ -122,7 +119,7 @@ def _key_ring() -> KeyRing:
 @cli.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, help="Port to listen on.")
-@click.option("--workers", default=WORKERS, show_default=True, help="Worker processes.")
+@click.option("--workers", default=serving.workers, show_default=True, help="Worker processes.")
 def serve(host: str, port: int, workers: int) -> None:
     """Migrate, then serve the tool."""
     if not current_settings().production and not is_loopback(host):
@@ -139,9 +136,8 @@ def serve(host: str, port: int, workers: int) -> None:
 def gunicorn_command(host: str, port: int, workers: int) -> list[str]:
     """Return the command line that serves the tool."""
     return [
-        *(sys.executable, "-m", "gunicorn", "app:create_app()"),
-        *("--bind", f"{host}:{port}", "--workers", str(workers), "--worker-class", "gevent"),
-        *("--graceful-timeout", str(GRACEFUL_SECONDS), "--log-level", "warning"),
+        *(sys.executable, "-m", "gunicorn", "app:create_app()", "--config", "python:app.serving"),
+        *("--bind", f"{host}:{port}", "--workers", str(workers)),
     ]
 
 
@@ -313,7 +309,10 @@ def demo(port: int, sandbox_port: int, browser: bool) -> None:
         prepare_demo(planned)
         model_command = [sys.executable, "-m", "app.cli", "model", "serve"]
         run_demo(
-            planned, gunicorn_command("127.0.0.1", planned.port, WORKERS), model_command, open_browser=browser
+            planned,
+            gunicorn_command("127.0.0.1", planned.port, serving.workers),
+            model_command,
+            open_browser=browser,
         )
     except (DemoError, SandboxRefusedError) as error:
         raise click.ClickException(str(error)) from error

@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
 
-from app.cli import WORKERS
+from app import serving
 from app.sandbox import Sandbox, SandboxConfig, make_sandbox_server, registration
 from app.sandbox.claims import Launch
 from app.sandbox.people import Person
@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--launches", type=int, default=500, help="of each contender in each round")
     parser.add_argument("--browsers", type=int, default=8, help="at once")
-    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--workers", type=int, default=serving.workers)
     parser.add_argument("--storage", action="store_true", help="let the platform offer its storage")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = vars(parser.parse_args(arguments))
