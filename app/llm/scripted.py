@@ -26,6 +26,8 @@ from app.llm.recital import recite
 SCRIPTED_NAME: Final = "Scripted demo"
 # Words this short are meant as they are; longer ones also begin their inflections: refund, refunded.
 WHOLE_WORD = 3
+SENTENCES = re.compile(r"(?<=[.!?])\s+")
+LEAST_SENTENCE = 20
 DEFLECTIONS = (
     "I'm not sure what to say to that. Could you ask me something else?",
     "I can't answer that. Could you put it another way?",
@@ -62,13 +64,30 @@ class ScriptReply(BaseModel):
 
 
 class Script(BaseModel):
-    """What the scripted persona plays from: how it opens, what it answers, and what it says otherwise."""
+    """What the scripted persona plays from: how it opens, what it answers, and what it says otherwise.
+
+    ``objectives`` has, for each learning objective in turn, the words by which students show it: as in a reply's
+    ``keywords``, but each list may be met in another message.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     opening: str | None = None
     replies: tuple[ScriptReply, ...] = ()
     deflections: tuple[str, ...] = ()
+    objectives: tuple[Groups, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A learning objective that a student has shown by a script's words. Both numbers count from 0.
+
+    ``quote`` is what completed it in the ``message``.
+    """
+
+    objective: int
+    message: int
+    quote: str
 
 
 class ScriptedAdapter:
@@ -108,6 +127,33 @@ def compose(request: ChatRequest) -> str:
     if not messages:
         return script.opening or recite(request)
     return _play(script, messages)
+
+
+def find_shown(given: Mapping[str, Any] | None, messages: Sequence[str]) -> list[Shown]:
+    """Return the objectives that a student's messages show by the words of a script, if there is one."""
+    script = _script_of(given)
+    found = [
+        _find_shown(number, groups, messages)
+        for number, groups in enumerate(script.objectives if script else ())
+    ]
+    return [shown for shown in found if shown is not None]
+
+
+def _find_shown(objective: int, groups: Groups, messages: Sequence[str]) -> Shown | None:
+    missing = list(groups)
+    for number, message in enumerate(messages):
+        plain = _plain(message)
+        met = [group for group in missing if _has_any(group, plain)]
+        missing = [group for group in missing if group not in met]
+        if not missing:
+            return Shown(objective, number, _sentence_with(met[0], message))
+    return None
+
+
+def _sentence_with(words: Words, message: str) -> str:
+    """Return the sentence that has one of the words; the whole message where a sentence alone says too little."""
+    found = next((part for part in SENTENCES.split(message) if _has_any(words, _plain(part))), message)
+    return found if len(found) >= LEAST_SENTENCE else message
 
 
 def _script_of(given: Mapping[str, Any] | None) -> Script | None:
@@ -152,7 +198,11 @@ def _choose(replies: Sequence[ScriptReply], message: str, scene: _Scene) -> Scri
 def _fits(reply: ScriptReply, message: str, mood: str | None) -> bool:
     if reply.when_mood not in {None, mood}:
         return False
-    return all(any(_occurs(word, message) for word in group) for group in reply.keywords)
+    return all(_has_any(group, message) for group in reply.keywords)
+
+
+def _has_any(words: Words, message: str) -> bool:
+    return any(_occurs(word, message) for word in words)
 
 
 def _occurs(word: str, message: str) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from app.llm.interface import Completion, Readiness
-from app.llm.scripted import SCRIPTED_NAME, Script, ScriptedAdapter, compose
+from app.llm.scripted import SCRIPTED_NAME, Script, ScriptedAdapter, Shown, compose, find_shown
 from tests.unit.llm.talk import chat_request, whole
 
 SCRIPT: dict[str, Any] = {
@@ -155,3 +155,20 @@ def test_the_same_question_gets_the_same_answer(caplog: pytest.LogCaptureFixture
 
     assert whole(ScriptedAdapter(0), request) == whole(ScriptedAdapter(0), request)
     assert caplog.text == ""
+
+
+CUES = {"objectives": [[["when", "since"], ["symptom", "cough"]], ["resistant"]]}
+
+
+def test_an_objective_is_shown_once_each_of_its_cues_was_met() -> None:
+    messages = ["Hello!", "Since when are you ill? Tell me.", "Well. Do you have a cough, too?", "A cough?"]
+    assert find_shown(CUES, messages) == [Shown(0, 2, "Do you have a cough, too?")]
+
+
+def test_a_sentence_that_says_too_little_is_quoted_with_the_others() -> None:
+    assert find_shown(CUES, ["It gets resistant. See?"]) == [Shown(1, 0, "It gets resistant. See?")]
+
+
+def test_without_cues_nothing_is_shown() -> None:
+    assert find_shown(SCRIPT, ["Since when do you cough?"]) == []
+    assert find_shown(None, ["Since when do you cough?"]) == []
