@@ -46,7 +46,7 @@ class AppError(Exception):
     title: LazyString | str = _l("Something went wrong")
     message: LazyString | str = _l("The tool made a mistake. Nothing you saved is lost; please try again.")
 
-    def __init__(self, message: str | None = None, *, log: str = "") -> None:
+    def __init__(self, message: LazyString | str | None = None, *, log: str = "") -> None:
         super().__init__(log or self.code)
         if message is not None:
             self.message = message
@@ -104,6 +104,20 @@ class ConflictError(AppError):
     code = "conflict"
     title = _l("That cannot be done now")
     message = _l("Something has changed meanwhile. Reload the page and try again.")
+
+
+class RateLimitedError(AppError):
+    """More than a person or a token may do in the time; ``retry_after`` are the seconds until it may go on."""
+
+    status = 429
+    code = "rate_limited"
+    retryable = True
+    title = _l("That is too much for now")
+    message = _l("That was too much in a short time. Wait a while, then try again.")
+
+    def __init__(self, message: LazyString | str | None = None, *, retry_after: int, log: str = "") -> None:
+        super().__init__(message, log=log)
+        self.headers = {"Retry-After": str(retry_after)}
 
 
 @dataclass(frozen=True, slots=True)

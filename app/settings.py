@@ -117,6 +117,24 @@ class Settings(BaseSettings):
     llm_scripted_pause: float = Field(
         default=0.03, ge=0, le=1, description="Seconds between two words of the scripted persona."
     )
+    daily_starts: int = Field(
+        default=100, ge=1, description="Conversations that a person may begin in a day (of UTC)."
+    )
+    daily_messages: int = Field(default=1_000, ge=1, description="Messages that a person may send in a day.")
+    daily_evaluations: int = Field(
+        default=1_000, ge=1, description="Evaluations that a person may ask for in a day."
+    )
+    messages_per_minute: int = Field(
+        default=30,
+        ge=1,
+        description="Messages that a person may send in a minute, replies tried again among them.",
+    )
+    course_tokens_per_month: int | None = Field(
+        default=None,
+        ge=0,
+        description="Tokens that a course may use in a month (of UTC), replies, judgements and evaluations together, "
+        "unless an administrator sets its own. Default: as many as it likes.",
+    )
     local_model_dir: Path = Field(
         default_factory=lambda: user_cache_path("ai-experiences"),
         description="Folder that keeps the embedded model's file (1.1 GB); the user's cache folder by default.",

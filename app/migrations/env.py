@@ -13,7 +13,8 @@ import app.conversations.feedback
 import app.conversations.models
 import app.courses.models
 import app.experiences.models
-import app.lti.models  # noqa: F401
+import app.lti.models
+import app.usage.models  # noqa: F401
 from app.database import UtcDateTime
 
 UPGRADE_LOCK = 815_001_300

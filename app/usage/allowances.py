@@ -1,0 +1,163 @@
+"""What one person may do in a day and in a minute, counted in the database so that it holds across workers.
+
+A day is UTC's and a minute the clock's: counts begin anew with each.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from flask_babel import LazyString
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import Integer, bindparam, case, delete, or_, tuple_
+from sqlmodel import Session, col, select
+
+from app.database import insert_into, utc_now
+from app.errors import RateLimitedError
+from app.identity import Identity
+from app.usage.models import Use
+from app.web import current_settings
+
+MINUTE = 60
+DAY = 24 * 60 * MINUTE
+KEPT = timedelta(days=2)
+FORGET_ONE_IN = 50  # starts, at which old counts are forgotten
+FORGET_AT_ONCE = 100
+
+
+class Kind(StrEnum):
+    """Something that people do and that has its limits. ``retry`` has a reply written anew, at the pace of messages."""
+
+    START = "start"
+    MESSAGE = "message"
+    RETRY = "retry"
+    EVALUATION = "evaluation"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many (the setting's value) in so many seconds, counted under a name; what to say where they are used up."""
+
+    name: str
+    setting: str
+    seconds: int
+    message: LazyString
+
+    @property
+    def most(self) -> int:
+        """How many it allows."""
+        most: int = getattr(current_settings(), self.setting)
+        return most
+
+    def window(self, now: datetime) -> datetime:
+        """Return when the window that is under way began."""
+        return datetime.fromtimestamp(now.timestamp() // self.seconds * self.seconds, UTC)
+
+    def seconds_left(self, now: datetime) -> int:
+        """Return the whole seconds until the next window begins, at least one."""
+        return self.seconds - int((now - self.window(now)).total_seconds())
+
+
+_PACE = Limit(
+    "replies a minute",
+    "messages_per_minute",
+    MINUTE,
+    _l("That was faster than a conversation goes. Wait a moment, then send it again."),
+)
+_LIMITS: dict[Kind, tuple[Limit, ...]] = {
+    Kind.START: (
+        Limit(
+            "starts a day",
+            "daily_starts",
+            DAY,
+            _l(
+                "You have begun as many conversations as fit into one day. Go on with one of them, or begin "
+                "another later."
+            ),
+        ),
+    ),
+    Kind.MESSAGE: (
+        Limit(
+            "messages a day",
+            "daily_messages",
+            DAY,
+            _l("You have sent as many messages as fit into one day. Send this one later."),
+        ),
+        _PACE,
+    ),
+    Kind.RETRY: (_PACE,),
+    Kind.EVALUATION: (
+        Limit(
+            "evaluations a day",
+            "daily_evaluations",
+            DAY,
+            _l("You have asked for as many evaluations as fit into one day. Ask for this one later."),
+        ),
+    ),
+}
+
+
+def spend(session: Session, identity: Identity, kind: Kind) -> None:
+    """Count that the person does something, in the transaction that does it. Two statements at most.
+
+    Lock a conversation before, never after. Raises `RateLimitedError` where it is too much: then commit nothing.
+    """
+    now = utc_now()
+    for limit in _LIMITS[kind]:
+        if not _counted(session, identity.user.id, limit, now):
+            raise RateLimitedError(
+                limit.message, retry_after=limit.seconds_left(now), log=f"{limit.name} are used up"
+            )
+    if kind is Kind.START and secrets.randbelow(FORGET_ONE_IN) == 0:
+        forget_old_uses(session)
+
+
+def forget_old_uses(session: Session) -> None:
+    """Delete a hundred counts that are two days old, passing over those that somebody is about to write."""
+    old = (
+        select(Use.user_id, Use.kind)
+        .where(Use.begins_at < utc_now() - KEPT)
+        .limit(FORGET_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    session.execute(
+        delete(Use)
+        .where(tuple_(col(Use.user_id), col(Use.kind)).in_(old))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _counted(session: Session, user_id: int, limit: Limit, now: datetime) -> bool:
+    """Count one more, unless it would be one too many."""
+    row = {"user_id": user_id, "kind": limit.name, "begins_at": limit.window(now), "most": limit.most}
+    return session.scalar(_one_more(session), row) is not None
+
+
+def _one_more(session: Session) -> Any:  # noqa: ANN401 - each database has its own INSERT
+    """Return the statement that counts one more and returns the count; none where it would be over ``most``.
+
+    Built once: building it takes ten times as long as running it.
+    """
+    dialect = session.get_bind().dialect.name
+    if dialect not in _STATEMENTS:
+        _STATEMENTS[dialect] = _build(insert_into(session, Use))
+    return _STATEMENTS[dialect]
+
+
+_STATEMENTS: dict[str, Any] = {}
+
+
+def _build(insert: Any) -> Any:  # noqa: ANN401 - each database has its own INSERT
+    fresh = insert.values(**{name: bindparam(name) for name in ("user_id", "kind", "begins_at")}, count=1)
+    # A machine whose clock is behind counts in the window that others have begun.
+    begins_anew = col(Use.begins_at) < fresh.excluded.begins_at
+    return fresh.on_conflict_do_update(
+        index_elements=["user_id", "kind"],
+        set_={
+            "begins_at": case((begins_anew, fresh.excluded.begins_at), else_=col(Use.begins_at)),
+            "count": case((begins_anew, 1), else_=col(Use.count) + 1),
+        },
+        where=or_(begins_anew, col(Use.count) < bindparam("most", type_=Integer)),
+    ).returning(col(Use.count))
