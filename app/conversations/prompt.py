@@ -1,19 +1,26 @@
 """What a model is told: the pinned experience, the versioned prompt, and as much of the conversation as fits."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
+import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict
 
 from app.conversations.models import Conversation, Message, MessageState
-from app.experiences.models import Experience
-from app.llm.interface import ChatRequest, Line
+from app.experiences.models import EvaluationMetric, Experience
+from app.llm.interface import ChatRequest, Line, Speaker
 
 PROMPT_VERSION = "1"
+JUDGE_VERSION = "1"
+EVALUATOR_VERSION = "1"
 # Common tokenizers make a token of about four bytes of English and three of Chinese; three errs on the safe side.
 BYTES_PER_TOKEN = 3
 TOKENS_PER_LINE = 8
+# What judges and evaluators call them.
+SPEAKERS = {Speaker.STUDENT: "student", Speaker.PERSONA: "character"}
 _prompts = Environment(
     loader=PackageLoader("app.conversations", "prompts"),
     undefined=StrictUndefined,
@@ -36,6 +43,8 @@ class Scenario(BaseModel):
     pedagogical_guidance: str
     persona_name: str = ""
     opening_line: str = ""
+    evaluation_metrics: tuple[EvaluationMetric, ...] = ()
+    max_turns: int | None = None
     script: dict[str, Any] | None = None
 
 
@@ -53,21 +62,110 @@ def build_request(
     tokens fit into what is left of the window after instructions and reply, always the last one.
     """
     scenario = Scenario.model_validate(conversation.scenario)
-    instructions = _render(f"{conversation.prompt_version}.txt", scenario)
+    instructions = _render(f"{conversation.prompt_version}.txt", scenario=scenario)
     room = context_tokens - max_tokens - _tokens(instructions)
     return ChatRequest(
         instructions=instructions,
-        brief=_render(f"{conversation.prompt_version}-brief.txt", scenario),
+        brief=_render(f"{conversation.prompt_version}-brief.txt", scenario=scenario),
         persona_name=scenario.persona_name,
         facts=scenario.facts,
-        lines=_newest_that_fit(messages, room),
+        lines=_newest_lines_that_fit(messages, room),
         conversation=f"conversation-{conversation.id}",
         script=scenario.script,
         max_tokens=max_tokens,
     )
 
 
-def _newest_that_fit(messages: Iterable[Message], room: int) -> tuple[Line, ...]:
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What a judge or an evaluator is told; ``said`` are the messages in it, by their number in the conversation."""
+
+    instructions: str
+    prompt: str
+    said: dict[int, Message]
+
+    @property
+    def until(self) -> int:
+        """The id of the last message in it."""
+        return max(message.id for message in self.said.values())
+
+
+def brief_judge(
+    conversation: Conversation, messages: Sequence[Message], positions: Iterable[int], room: int
+) -> Brief:
+    """Tell a judge of the objectives at `positions` and of the conversation, in so many tokens as there is `room`.
+
+    Of the conversation: the messages after the last judgement, oldest first, as many as fit, always one; what is over
+    is for the next judgement. Before them as much of what led to them as fits.
+    """
+    scenario = Scenario.model_validate(conversation.scenario)
+    instructions = _render(f"judge-{JUDGE_VERSION}.txt", scenario=scenario)
+    objectives = [(position + 1, scenario.learning_objectives[position]) for position in positions]
+    task = f"judge-{JUDGE_VERSION}-task.txt"
+    room -= _tokens(instructions) + _tokens(_render(task, objectives=objectives, lines=()))
+    said = numbered(messages)
+    new = {number: message for number, message in said.items() if message.id > conversation.judged_until}
+    judged = _oldest_that_fit(new, room)
+    before = {number: message for number, message in said.items() if number < min(judged, default=0)}
+    known = _newest_that_fit(before, room - sum(_costs(judged)))
+    shown = known | judged
+    return Brief(instructions, _render(task, objectives=objectives, lines=_as_data(shown)), shown)
+
+
+def brief_evaluator(conversation: Conversation, messages: Sequence[Message], room: int) -> Brief:
+    """Tell an evaluator of the scenario and the conversation, in so many tokens as there is `room`.
+
+    Of a long conversation the newest messages that fit, always the last one, and how many are left out.
+    """
+    scenario = Scenario.model_validate(conversation.scenario)
+    metrics = [metric for metric in scenario.evaluation_metrics if metric.enabled]
+    instructions = _render(f"evaluator-{EVALUATOR_VERSION}.txt", scenario=scenario, metrics=metrics)
+    task = f"evaluator-{EVALUATOR_VERSION}-task.txt"
+    said = numbered(messages)
+    room -= _tokens(instructions) + _tokens(_render(task, left_out=len(said), lines=()))
+    shown = _newest_that_fit(said, room) or dict(list(said.items())[-1:])
+    prompt = _render(task, left_out=len(said) - len(shown), lines=_as_data(shown))
+    return Brief(instructions, prompt, shown)
+
+
+def numbered(messages: Iterable[Message]) -> dict[int, Message]:
+    """Return what was said by its number; every message of the conversation counts, from 1."""
+    return {
+        number: message
+        for number, message in enumerate(messages, 1)
+        if message.text and message.state is not MessageState.GENERATING
+    }
+
+
+def _as_data(said: dict[int, Message]) -> list[str]:
+    """Write messages as JSON, a line each. No text in it can look like the mark at its end, or like another message."""
+    lines = (
+        orjson.dumps({"number": number, "speaker": SPEAKERS[message.speaker], "text": message.text})
+        for number, message in said.items()
+    )
+    return [line.decode().replace("<", "\\u003c") for line in lines]
+
+
+def _oldest_that_fit(said: dict[int, Message], room: int) -> dict[int, Message]:
+    """Return the oldest messages that fit, always one if there is any."""
+    fitting = max(_how_many_fit(_costs(said), room), 1)
+    return dict(list(said.items())[:fitting])
+
+
+def _newest_that_fit(said: dict[int, Message], room: int) -> dict[int, Message]:
+    fitting = _how_many_fit(_costs(said)[::-1], room)
+    return dict(list(said.items())[len(said) - fitting :])
+
+
+def _costs(said: dict[int, Message]) -> list[int]:
+    return [_tokens(line) for line in _as_data(said)]
+
+
+def _how_many_fit(costs: Sequence[int], room: int) -> int:
+    return sum(spent <= room for spent in accumulate(costs))
+
+
+def _newest_lines_that_fit(messages: Iterable[Message], room: int) -> tuple[Line, ...]:
     kept: list[Line] = []
     said = [message for message in messages if message.state is MessageState.COMPLETE and message.text]
     for message in reversed(said):
@@ -82,5 +180,5 @@ def _tokens(text: str) -> int:
     return len(text.encode()) // BYTES_PER_TOKEN + 1
 
 
-def _render(name: str, scenario: Scenario) -> str:
-    return _prompts.get_template(name).render(scenario=scenario).strip()
+def _render(name: str, **told: object) -> str:
+    return _prompts.get_template(name).render(**told).strip()

@@ -4,6 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import JSON, Column, Text
 from sqlmodel import Field, SQLModel
 
@@ -21,15 +22,25 @@ class WorkflowState(StrEnum):
     DELETED = "deleted"
 
 
+class EvaluationMetric(BaseModel):
+    """What evaluations look at besides the objectives, as an experience and its conversations keep it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    description: str = ""
+    enabled: bool = True
+    visible_to_learners: bool = False
+
+
 class Experience(SQLModel, table=True):
     """A chat simulation of one course.
 
     ``persona_name`` and ``opening_line`` are optional: who speaks, and their first words, used word for word.
-    ``evaluation_metrics`` are what evaluations look at besides the objectives: ``name``, ``description``, ``enabled``,
-    ``visible_to_learners`` each. ``max_turns`` is how many messages a student may send in a conversation, None for any
-    number. ``version`` counts the edits of its text. ``started_at`` is when the first student (no trial) began it: from
-    then on it stays published. ``script`` is what the scripted demo persona plays from; only seeded experiences have
-    one.
+    ``evaluation_metrics`` are kept as `EvaluationMetric` has them. ``max_turns`` is how many messages a student may
+    send in a conversation, None for any number. ``version`` counts the edits of its text. ``started_at`` is when the
+    first student (no trial) began it: from then on it stays published. ``script`` is what the scripted demo persona
+    plays from; only seeded experiences have one.
     """
 
     __tablename__ = "experiences"

@@ -1,6 +1,7 @@
 """What may be done with experiences. Every query goes through the identity's course."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
@@ -9,7 +10,7 @@ from sqlmodel import Session, col, select
 from app.database import utc_now
 from app.errors import ConflictError, ForbiddenError, NotFoundError
 from app.experiences.models import MAX_TITLE, Experience, WorkflowState
-from app.experiences.rules import ExperienceFields
+from app.experiences.rules import check_fields
 from app.identity import Identity, Right
 
 
@@ -72,11 +73,11 @@ def get_experience(session: Session, identity: Identity, experience_id: int) -> 
     return experience
 
 
-def create_experience(session: Session, identity: Identity, fields: ExperienceFields) -> Experience:
-    """Write a new, unpublished experience."""
+def create_experience(session: Session, identity: Identity, raw: Mapping[str, Any]) -> Experience:
+    """Write a new, unpublished experience from what was typed or sent. Raises `InvalidInputError`."""
     identity.require(Right.WRITE_EXPERIENCES)
     experience = Experience(
-        course_id=identity.course.id, created_by_id=identity.user.id, **fields.as_columns()
+        course_id=identity.course.id, created_by_id=identity.user.id, **check_fields(raw).as_columns()
     )
     session.add(experience)
     session.flush()
@@ -87,16 +88,17 @@ def update_experience(
     session: Session,
     identity: Identity,
     experience_id: int,
-    fields: ExperienceFields,
+    raw: Mapping[str, Any],
     *,
     seen: int | None = None,
 ) -> Experience:
-    """Change an experience. Conversations under way keep it as it was when they began.
+    """Change an experience; what `raw` leaves out stays. Conversations under way keep it as it was when they began.
 
-    A seeded experience loses its script, which would no longer fit. ``seen`` is the version that the writer knows:
-    raises `ChangedMeanwhileError` where it has moved on.
+    A seeded experience loses its script, which would no longer fit. ``seen`` is the version that the writer knows.
+    Raises `InvalidInputError`, and `ChangedMeanwhileError` where the experience has moved on.
     """
     experience = _writable(session, identity, experience_id)
+    fields = check_fields(raw, experience)
     if seen is not None and seen != experience.version:
         raise ChangedMeanwhileError(log=f"experience {experience_id}")
     changes = {

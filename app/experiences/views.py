@@ -12,7 +12,6 @@ from app.experiences import service
 from app.experiences.course_copy import import_experiences, import_offers
 from app.experiences.forms import ExperienceForm, form_for
 from app.experiences.models import Experience
-from app.experiences.rules import check_fields
 from app.identity import Right
 from app.lti.sessions import current_identity, current_launch, launch_blueprint
 
@@ -61,10 +60,10 @@ def create() -> Response | tuple[str, int]:
     identity = current_identity()
     identity.require(Right.WRITE_EXPERIENCES)
     form = form_for()
-    if "add_objective" in request.form:
+    if form.asks_for_row():
         return _show_again(form, None)
     try:
-        experience = service.create_experience(request_session(), identity, check_fields(form.fields()))
+        experience = service.create_experience(request_session(), identity, form.fields())
     except InvalidInputError as error:
         form.show_errors(error)
         return _show_again(form, None)
@@ -90,9 +89,9 @@ def update(experience_id: int) -> Response | tuple[str, int]:
     identity.require(Right.WRITE_EXPERIENCES)
     form = form_for()
     try:
-        if "add_objective" not in request.form:
-            fields = check_fields(form.fields())
-            service.update_experience(session, identity, experience_id, fields, seen=form.seen_version())
+        if not form.asks_for_row():
+            seen = form.seen_version()
+            service.update_experience(session, identity, experience_id, form.fields(), seen=seen)
             return _saved(experience_id)
     except InvalidInputError as error:
         form.show_errors(error)

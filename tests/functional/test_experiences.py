@@ -4,6 +4,8 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
+from app.conversations.models import Conversation
+from app.conversations.prompt import Scenario
 from app.sandbox import Sandbox
 from tests.support.people import BIOLOGY, EXPERIENCE, HISTORY, Visitor
 
@@ -42,6 +44,12 @@ def test_mistakes_are_named_and_nothing_typed_is_lost(teacher: Visitor) -> None:
         ({"learning_objectives-0": "", "learning_objectives-1": " "}, "Please fill this in."),
         ({f"learning_objectives-{number}": "x" for number in range(11)}, "at most 10 fit"),
         ({"persona_name": "x" * 81}, "at most 80 characters fit"),
+        ({"max_turns": "0"}, "a whole number from 1 to 200"),
+        ({"max_turns": "many"}, "a whole number from 1 to 200"),
+        ({f"evaluation_metrics-{number}-name": str(number) for number in range(6)}, "at most 5 fit"),
+        ({"evaluation_metrics-1-description": "nameless"}, "Number 1: Please fill this in."),
+        ({f"evaluation_metrics-{number}-name": "same" for number in range(2)}, "Number 2: Another has this"),
+        ({"evaluation_metrics-0-name": "a\nb"}, "Number 1: This cannot be read"),
     ],
 )
 def test_each_rule_has_its_sentence(teacher: Visitor, changes: dict[str, str], sentence: str) -> None:
@@ -51,7 +59,15 @@ def test_each_rule_has_its_sentence(teacher: Visitor, changes: dict[str, str], s
 
 
 @pytest.mark.parametrize(
-    "name", ["learning_objectives-²", "learning_objectives-0-x", "learning_objectives-99999"]
+    "name",
+    [
+        "learning_objectives-²",
+        "learning_objectives-0-x",
+        "learning_objectives-99999",
+        "evaluation_metrics-0",
+        "evaluation_metrics-0-x",
+        "evaluation_metrics-99999-name",
+    ],
 )
 def test_odd_names_of_fields_do_no_harm(teacher: Visitor, student: Visitor, name: str) -> None:
     assert teacher.post("/experiences", EXPERIENCE | {name: "x"}).status_code == 303
@@ -85,6 +101,75 @@ def test_another_objective_can_be_asked_for_without_javascript(teacher: Visitor)
     assert response.status_code == 200
     assert 'name="learning_objectives-2"' in response.text
     assert titles(teacher) == []
+
+
+METRICS = {
+    "evaluation_metrics-0-name": "Empathy",
+    "evaluation_metrics-0-description": "Do they ask how the customer feels?",
+    "evaluation_metrics-0-enabled": "y",
+    "evaluation_metrics-1-name": "Structure",
+    "evaluation_metrics-1-visible_to_learners": "y",
+}
+
+
+def metrics(form: BeautifulSoup) -> list[tuple[str, str, bool, bool]]:
+    return [
+        (
+            row.select_one("input")["value"],
+            row.select_one("textarea").text.strip(),
+            *(box.has_attr("checked") for box in row.select("[type=checkbox]")),
+        )
+        for row in form.select("#metric-rows li")
+    ]
+
+
+def test_metrics_and_a_limit_of_turns_are_written_and_read_back(teacher: Visitor) -> None:
+    experience_id = teacher.write_experience(max_turns="12", **METRICS)
+    form = teacher.page(f"/experiences/{experience_id}/edit")
+    page = teacher.page(f"/experiences/{experience_id}").text
+    assert "Structure (not used) (students see it)" in page
+    assert "12 in a conversation" in page
+    assert form.select_one("[name=max_turns]")["value"] == "12"
+    assert metrics(form) == [
+        ("Empathy", "Do they ask how the customer feels?", True, False),
+        ("Structure", "", False, True),
+        ("", "", True, False),
+    ]
+
+
+def test_an_emptied_metric_is_removed(teacher: Visitor) -> None:
+    experience_id = teacher.write_experience(**METRICS)
+    emptied = {"evaluation_metrics-0-name": " ", "evaluation_metrics-0-description": ""}
+    teacher.post(f"/experiences/{experience_id}", EXPERIENCE | METRICS | emptied)
+    form = teacher.page(f"/experiences/{experience_id}/edit")
+    assert [name for name, *_ in metrics(form)] == ["Structure", ""]
+
+
+def test_another_metric_can_be_asked_for_without_javascript(teacher: Visitor) -> None:
+    response = teacher.post("/experiences", EXPERIENCE | METRICS | {"add_metric": "1"})
+    assert response.status_code == 200
+    assert 'name="evaluation_metrics-2-name"' in response.text
+    assert titles(teacher) == []
+
+
+def test_a_copy_carries_metrics_and_the_limit_of_turns(teacher: Visitor) -> None:
+    experience_id = teacher.write_experience(max_turns="12", **METRICS)
+    response = teacher.post(f"/experiences/{experience_id}/duplicate")
+    form = teacher.page(response.location.removeprefix(teacher.root))
+    assert form.select_one("[name=max_turns]")["value"] == "12"
+    assert [name for name, *_ in metrics(form)] == ["Empathy", "Structure", ""]
+
+
+def test_a_conversation_keeps_the_metrics_and_the_limit_it_began_with(
+    app: Flask, teacher: Visitor, student: Visitor
+) -> None:
+    experience_id = teacher.write_experience(max_turns="12", **METRICS)
+    conversation_id = student.start(experience_id)
+    teacher.post(f"/experiences/{experience_id}", EXPERIENCE)
+    with app.extensions["database"].snapshot() as session:
+        scenario = Scenario.model_validate(session.get(Conversation, conversation_id).scenario)
+    assert scenario.max_turns == 12
+    assert [metric.name for metric in scenario.evaluation_metrics] == ["Empathy", "Structure"]
 
 
 def test_publish_unpublish_duplicate_delete(teacher: Visitor, student: Visitor) -> None:
@@ -154,7 +239,10 @@ def test_another_courses_experience_is_not_there(app: Flask, sandbox: Sandbox, t
 def test_markup_in_what_a_teacher_wrote_is_shown_as_text(teacher: Visitor, student: Visitor) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     experience_id = teacher.write_experience(
-        title=hostile, description=hostile, opening_line=hostile, **{"learning_objectives-0": hostile}
+        title=hostile,
+        description=hostile,
+        opening_line=hostile,
+        **{"learning_objectives-0": hostile, "evaluation_metrics-0-name": hostile},
     )
     student.start(experience_id)
     for visitor, path in (
