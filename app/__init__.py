@@ -20,6 +20,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from flask_wtf import CSRFProtect
 
     from app import errors, web
+    from app.api.wiring import init_app as init_api
     from app.conversations.replies import Replies
     from app.conversations.views import blueprint as conversations
     from app.database import Database
@@ -46,8 +47,10 @@ def create_app(settings: Settings | None = None) -> Flask:
             database, model, max_tokens=settings.llm_max_tokens, turn_seconds=settings.llm_turn_timeout
         ),
     )
-    init_lti(app, settings, database, CSRFProtect(app))
+    csrf = CSRFProtect(app)
+    init_lti(app, settings, database, csrf)
     for blueprint in (experiences, conversations, review):
         app.register_blueprint(blueprint)
+    init_api(app, csrf)
     web.serve_static_files(app)
     return app

@@ -21,8 +21,8 @@ View = Callable[..., Response]
 class Endpoint:
     """One method on one path, which is written as Canvas writes it: ``/courses/:course_id/ai_experiences/:id``.
 
-    ``answer`` is the shape of a success (whatever Pydantic's `TypeAdapter` takes), ``body`` that of what is sent, flat or
-    in ``wrapper``, ``query`` that of the query string. ``refusals`` are the statuses of errors beyond the usual ones.
+    ``answer`` is the shape of a success (whatever Pydantic's `TypeAdapter` takes), ``body`` that of what is sent, flat
+    or in ``wrapper``, ``query`` that of the query string. ``refusals`` are statuses of errors beyond the usual ones.
     """
 
     method: str
@@ -84,15 +84,17 @@ def known_scopes() -> frozenset[str]:
     return frozenset(declared.scope for declared in _declared)
 
 
-def add_routes(blueprint: Blueprint, make_view: Callable[[Endpoint], View]) -> None:
+def add_routes(blueprint: Blueprint, make_view: Callable[[Endpoint], View], *, prefix: str = "") -> None:
     """Route every endpoint in a blueprint, with and without `.json`, as Canvas does."""
     for declared in _declared:
         view = make_view(declared)
         for suffix in ("", ".json"):
             blueprint.add_url_rule(
-                declared.rule + suffix, declared.name, view, methods=[declared.method], strict_slashes=True
+                prefix + declared.rule + suffix, declared.name, view, methods=[declared.method]
             )
 
 
 def _converter(parameter: re.Match[str]) -> str:
-    return "<course_id>" if parameter[1] == "course_id" else f"<id:{parameter[1]}>"
+    """Name Canvas's `:id`, which is always the experience's, for what it is."""
+    name = "experience_id" if parameter[1] == "id" else parameter[1]
+    return "<course_id>" if name == "course_id" else f"<id:{name}>"

@@ -7,6 +7,7 @@ from flask_babel import lazy_gettext as _l
 
 from app.api.answers import json_response
 from app.api.endpoints import PREFIX
+from app.conversations.service import MessageMissingError
 from app.errors import (
     AppError,
     FieldError,
@@ -14,6 +15,7 @@ from app.errors import (
     InvalidInputError,
     NotFoundError,
     SessionEndedError,
+    log_error,
 )
 
 AUTHENTICATE = {"WWW-Authenticate": 'Bearer realm="canvas-lms"'}
@@ -47,25 +49,26 @@ def as_canvas(error: AppError, reference: str) -> Response:
     return response
 
 
-def _body(error: AppError, reference: str) -> dict[str, Any]:
-    if isinstance(error, UnauthenticatedError | SessionEndedError):
-        return _with_status("unauthenticated", "user authorization required")
-    if isinstance(error, ScopeError):
-        return {"errors": [{"message": "Insufficient scopes on access token."}]}
-    if isinstance(error, ForbiddenError):
-        return _with_status("unauthorized", "user not authorized to perform that action")
-    if isinstance(error, NotFoundError):
-        return {"error": "Resource Not Found"}
-    if isinstance(error, InvalidInputError):
-        return {
-            "errors": {name: [_field(name, each) for each in found] for name, found in error.errors.items()}
-        }
+def error_json(error: AppError, reference: str | None = None) -> dict[str, Any]:
+    """Render an error for which Canvas has no words of its own, once its answer has begun too."""
     return {
         "error": str(error.message),
         "code": error.code,
         "retryable": error.retryable,
-        "reference_id": reference,
+        "reference_id": reference or log_error(error),
     }
+
+
+def _body(error: AppError, reference: str) -> dict[str, Any]:
+    for kinds, body in _CANVAS_BODIES:
+        if isinstance(error, kinds):
+            return body
+    if isinstance(error, InvalidInputError):
+        return {
+            "errors": {name: [_field(name, each) for each in found] for name, found in error.errors.items()}
+        }
+    body = error_json(error, reference)
+    return body | {"error": "message is required"} if isinstance(error, MessageMissingError) else body
 
 
 def _with_status(status: str, message: str) -> dict[str, Any]:
@@ -74,3 +77,14 @@ def _with_status(status: str, message: str) -> dict[str, Any]:
 
 def _field(attribute: str, problem: FieldError) -> dict[str, str]:
     return {"attribute": attribute, "type": problem.type, "message": problem.message}
+
+
+_CANVAS_BODIES: tuple[tuple[tuple[type[AppError], ...], dict[str, Any]], ...] = (
+    (
+        (UnauthenticatedError, SessionEndedError),
+        _with_status("unauthenticated", "user authorization required"),
+    ),
+    ((ScopeError,), {"errors": [{"message": "Insufficient scopes on access token."}]}),
+    ((ForbiddenError,), _with_status("unauthorized", "user not authorized to perform that action")),
+    ((NotFoundError,), {"error": "Resource Not Found"}),
+)

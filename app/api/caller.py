@@ -1,0 +1,154 @@
+"""Who asks, and in which course: the bearer of a token, or the person of a launch."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from flask import g, request
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import and_, bindparam, exists, func, or_, update
+from sqlmodel import Session, col, select
+
+from app.api.errors import ScopeError, UnauthenticatedError
+from app.api.oauth.models import AccessToken
+from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
+from app.database import database, utc_now
+from app.errors import ConflictError, NotFoundError
+from app.identity import Identity
+from app.lti.models import Deployment, Platform, RegistrationState
+from app.lti.sessions import current_identity
+from app.secret import hash_of
+
+TOUCH_EVERY = timedelta(minutes=1)
+CONTEXT_MARK = "lti_context_id:"
+_BEARER = "bearer "
+
+_Row = tuple[AccessToken, User, Course | None, Enrollment | None]
+
+
+class AmbiguousCourseError(ConflictError):
+    """A Canvas course id that several schools or installations of one registration use."""
+
+    code = "ambiguous_course"
+    message = _l(
+        "Several courses have this id. Name the course by lti_context_id:…, or use a token of one deployment."
+    )
+
+
+def bearer_identity(course_id: str, scope: str) -> Identity:
+    """Return who the request's token stands for in a course.
+
+    Raises `UnauthenticatedError` without a token that is good, `ScopeError` without the scope, `NotFoundError` for a
+    course that the token does not reach, `AmbiguousCourseError`.
+    """
+    with database().snapshot() as session:
+        rows = _find(session, _token_sent(), course_id)
+    if not rows:
+        raise UnauthenticatedError(log="token unknown, revoked or expired")
+    token = rows[0][0]
+    g.token_id, g.caller_id = token.id, token.user_id
+    _touch(token)
+    if token.scopes is not None and scope not in token.scopes:
+        raise ScopeError(log=f"token {token.id} lacks {scope}")
+    return _identity(token, rows)
+
+
+def launch_identity(course_id: str) -> Identity:
+    """Return who the launch stands for, where the path names its course. Raises `NotFoundError`."""
+    identity = current_identity()
+    course = identity.course
+    if course_id not in {course.canvas_course_id, f"{CONTEXT_MARK}{course.context_id}"}:
+        raise NotFoundError(log="not the launch's course")
+    g.token_id, g.caller_id = None, identity.user.id
+    return identity
+
+
+def _token_sent() -> str:
+    header = request.headers.get("Authorization", "")
+    if header[: len(_BEARER)].lower() != _BEARER:
+        raise UnauthenticatedError(log="no bearer token")
+    return header[len(_BEARER) :].strip()
+
+
+_admitting_deployment = (
+    exists()
+    .where(
+        func.coalesce(Deployment.home_id, Deployment.id) == Course.deployment_id,
+        col(Deployment.workflow_state) == RegistrationState.ACTIVE,
+    )
+    .correlate(Course)
+)
+_named = or_(
+    col(Course.canvas_course_id) == bindparam("canvas_course_id"),
+    col(Course.context_id) == bindparam("context_id"),
+)
+# Built once: it is asked with every request. One row for each course that may be meant, one without any for none.
+_TOKEN = (
+    select(AccessToken, User, Course, Enrollment)
+    .join(User, col(User.id) == AccessToken.user_id)
+    .join(Platform, col(Platform.id) == AccessToken.platform_id)
+    .outerjoin(
+        Course,
+        and_(
+            _named,
+            col(Course.platform_id) == AccessToken.platform_id,
+            func.coalesce(AccessToken.deployment_id, Course.deployment_id) == Course.deployment_id,
+            _admitting_deployment,
+        ),
+    )
+    .outerjoin(
+        Enrollment,
+        and_(
+            col(Enrollment.course_id) == Course.id,
+            col(Enrollment.user_id) == User.id,
+            col(Enrollment.workflow_state) == EnrollmentState.ACTIVE,
+        ),
+    )
+    .where(
+        col(AccessToken.token_hash) == bindparam("token_hash"),
+        col(AccessToken.revoked_at).is_(None),
+        or_(col(AccessToken.expires_at).is_(None), col(AccessToken.expires_at) > bindparam("now")),
+        Platform.workflow_state == RegistrationState.ACTIVE,
+    )
+)
+
+
+def _find(session: Session, token: str, course_id: str) -> Sequence[_Row]:
+    is_context = course_id.startswith(CONTEXT_MARK)
+    return session.exec(
+        _TOKEN,
+        params={
+            "token_hash": hash_of(token),
+            "canvas_course_id": None if is_context else course_id,
+            "context_id": course_id.removeprefix(CONTEXT_MARK) if is_context else None,
+            "now": utc_now(),
+        },
+    ).all()
+
+
+def _place(token: AccessToken, rows: Sequence[_Row]) -> tuple[Course, Enrollment | None]:
+    """Choose the course that is meant: of several with one Canvas id, the only one in which the person is."""
+    reached = [
+        (course, place) for _token, _user, course, place in rows if course and (place or token.is_service)
+    ]
+    if not reached:
+        raise NotFoundError(log="a course that the token does not reach")
+    if len(reached) > 1:
+        raise AmbiguousCourseError(log=f"{len(reached)} courses")
+    return reached[0]
+
+
+def _identity(token: AccessToken, rows: Sequence[_Row]) -> Identity:
+    """A service is an administrator of the courses that it reaches; a person is what they are in the course now."""
+    user = rows[0][1]
+    course, place = _place(token, rows)
+    if place is None:
+        return Identity(user=user, course=course, role=Role.ADMINISTRATOR)
+    return Identity.enrolled(user, course, place)
+
+
+def _touch(token: AccessToken) -> None:
+    if token.last_used_at is None or utc_now() - token.last_used_at > TOUCH_EVERY:
+        with database().transaction() as session:
+            session.execute(
+                update(AccessToken).where(col(AccessToken.id) == token.id).values(last_used_at=utc_now())
+            )

@@ -1,0 +1,174 @@
+"""The student's own chat: the endpoints that Canvas keeps to itself, with their shapes."""
+
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+from flask import Response, request
+from sqlmodel import Session
+
+from app.api.answers import json_response
+from app.api.bodies import read_body
+from app.api.endpoints import endpoint
+from app.api.rendering import feedback_json
+from app.api.shapes import (
+    FeedbackChanges,
+    GivenFeedback,
+    NewConversation,
+    NewMessage,
+    NoConversation,
+    OwnConversation,
+    Said,
+    Success,
+)
+from app.api.turns import answer_turn, conversation_json, replies
+from app.conversations import service
+from app.conversations.feedback import give_feedback, remove_feedback
+from app.conversations.models import Conversation
+from app.database import release_request_session, request_session
+from app.errors import FieldError, InvalidInputError, NotFoundError
+from app.experiences.service import get_experience
+from app.identity import Identity
+
+CONVERSATIONS = "/courses/:course_id/ai_experiences/:id/conversations"
+CONVERSATION = f"{CONVERSATIONS}/:conversation_id"
+_FEEDBACK = f"{CONVERSATION}/messages/:message_id/feedback"
+_KEY_TOO_LONG = FieldError(
+    "too_long", f"is too long (maximum is {service.MAX_CLIENT_KEY} characters)", service.MAX_CLIENT_KEY
+)
+
+
+@endpoint("GET", CONVERSATIONS, OwnConversation | NoConversation, refusals=(HTTPStatus.FORBIDDEN,))
+def show_own_conversation(identity: Identity, experience_id: int) -> Response:
+    """Read one's own active conversation, or `{}` where there is none.
+
+    Teachers have trials of their own, which count nowhere.
+    """
+    session = request_session()
+    identity.require_conversations()
+    experience = get_experience(session, identity, experience_id)
+    latest = service.latest_conversation(session, identity, experience)
+    return json_response(conversation_json(session, latest) if latest and latest.active else {})
+
+
+@endpoint(
+    "POST",
+    CONVERSATIONS,
+    OwnConversation,
+    status=HTTPStatus.CREATED,
+    body=NewConversation,
+    streams=True,
+    refusals=(HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+def start_conversation(identity: Identity, experience_id: int) -> Response:
+    """Begin a conversation; the persona speaks first. An active one is ended.
+
+    Answers when the persona has spoken, or with `Accept: text/event-stream` while it speaks.
+    """
+    session, client_key = request_session(), _client_key(read_body())
+    started = service.start_conversation(
+        session, identity, experience_id, instead_of=None, client_key=client_key
+    )
+    opening = started.opening or service.messages_of(session, started.conversation)[0]
+    if opening.cut_short and started.conversation.active:
+        opening = service.retry_reply(session, started.conversation, opening.id)
+        started = service.Start(started.conversation, opening)
+    release_request_session()
+    if started.opening is not None:
+        replies().open(started.conversation, opening)
+    return answer_turn(started.conversation, opening, HTTPStatus.CREATED)
+
+
+@endpoint(
+    "POST",
+    f"{CONVERSATION}/messages",
+    OwnConversation,
+    body=NewMessage,
+    streams=True,
+    refusals=(
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+)
+def send_message(identity: Identity, experience_id: int, conversation_id: int) -> Response:
+    """Send a message of at most 4,000 characters and wait for the reply.
+
+    With `Accept: text/event-stream` the reply arrives as it is written. Sent again with the same client key, the
+    message is not doubled: the same turn is answered, and a reply that failed is tried again. 409 while another reply
+    is being written.
+    """
+    fields = read_body()
+    session, client_key = request_session(), _client_key(fields) or uuid4().hex
+    conversation = _own(session, identity, experience_id, conversation_id, to_write=True)
+    text = fields.get("message")
+    turn = service.send_message(session, conversation, text if isinstance(text, str) else "", client_key)
+    reply, to_write = turn.reply, turn.to_write
+    if reply.cut_short and not reply.stopped and not to_write:
+        reply, to_write = service.retry_reply(session, conversation, reply.id), True
+    release_request_session()
+    if to_write:
+        replies().begin(reply)
+    return answer_turn(conversation, reply, HTTPStatus.OK)
+
+
+@endpoint("DELETE", CONVERSATION, Said, refusals=(HTTPStatus.FORBIDDEN,))
+def end_conversation(identity: Identity, experience_id: int, conversation_id: int) -> Response:
+    """End one's own conversation without handing it in. A reply that is being written is stopped."""
+    session = request_session()
+    service.end_conversation(session, _own(session, identity, experience_id, conversation_id, to_write=True))
+    return json_response({"message": "Conversation ended successfully"})
+
+
+@endpoint(
+    "POST",
+    _FEEDBACK,
+    GivenFeedback,
+    body=FeedbackChanges,
+    refusals=(HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT),
+)
+def give_message_feedback(
+    identity: Identity, experience_id: int, conversation_id: int, message_id: int
+) -> Response:
+    """Like or dislike a reply in one's own conversation. Given again, it replaces what was given before."""
+    session, fields = request_session(), read_body()
+    feedback = give_feedback(
+        session,
+        identity,
+        _own(session, identity, experience_id, conversation_id),
+        message_id,
+        fields.get("vote"),
+        feedback_message=fields.get("feedback_message"),
+    )
+    return json_response({"feedback": feedback_json(feedback)})
+
+
+@endpoint("DELETE", f"{_FEEDBACK}/:feedback_id", Success, refusals=(HTTPStatus.FORBIDDEN,))
+def remove_message_feedback(
+    identity: Identity, experience_id: int, conversation_id: int, message_id: int, feedback_id: int
+) -> Response:
+    """Take one's feedback on a reply back."""
+    session = request_session()
+    conversation = _own(session, identity, experience_id, conversation_id)
+    service.reply_for(session, conversation, message_id)
+    remove_feedback(session, identity, conversation, feedback_id)
+    return json_response({"success": True})
+
+
+def _own(
+    session: Session, identity: Identity, experience_id: int, conversation_id: int, *, to_write: bool = False
+) -> Conversation:
+    conversation = service.conversation_for(session, identity, conversation_id, to_write=to_write)
+    if conversation.experience_id != experience_id:
+        raise NotFoundError(log=f"conversation {conversation_id} is another experience's")
+    return conversation
+
+
+def _client_key(fields: dict[str, Any]) -> str | None:
+    key = fields.get("client_key") or request.headers.get("Idempotency-Key")
+    if not isinstance(key, str) or not key.strip():
+        return None
+    if len(key) > service.MAX_CLIENT_KEY or not key.isprintable():
+        raise InvalidInputError({"client_key": [_KEY_TOO_LONG]})
+    return key

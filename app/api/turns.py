@@ -1,0 +1,103 @@
+"""The answer to a turn: the whole conversation once the reply is there, or the reply as it is written."""
+
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import cast
+
+from flask import Response, current_app, request, stream_with_context
+from flask_babel import lazy_gettext as _l
+from sqlmodel import Session
+
+from app.api.answers import json_response, to_json
+from app.api.errors import error_json
+from app.api.rendering import Json, messages_json, progress_json
+from app.conversations.feedback import feedback_of
+from app.conversations.models import Conversation, Message
+from app.conversations.progress import progress_of
+from app.conversations.replies import Replies
+from app.conversations.service import messages_of
+from app.conversations.views import failure_sentences
+from app.database import database
+from app.errors import AppError
+from app.llm.interface import ModelErrorCode
+
+
+class ReplyFailedError(AppError):
+    """The model did not answer, or not to the end. What the student wrote is kept."""
+
+    status, code = 503, "reply_failed"
+    retryable = True
+    message = _l("The AI did not answer. Your message is saved; try again.")
+
+    def __init__(self, reply: Message) -> None:
+        super().__init__(failure_sentences()(reply), log=f"reply {reply.id} {reply.error_code}")
+        self.code = reply.error_code or reply.shown_state
+        self.retryable = reply.error_code != ModelErrorCode.REFUSED
+
+
+def replies() -> Replies:
+    """Return the replies that this process writes."""
+    return cast(Replies, current_app.extensions["replies"])
+
+
+def answer_turn(conversation: Conversation, reply: Message, status: HTTPStatus) -> Response:
+    """Answer with the conversation when `reply` is written, or, if events are asked for, as it is being written.
+
+    The request's session has been released: no connection is held meanwhile. Raises `ReplyFailedError`.
+    """
+    growing = replies().follow(reply.id)
+    asked = request.accept_mimetypes.best_match(["application/json", "text/event-stream"])
+    if asked == "text/event-stream":
+        stream = stream_with_context(_events(conversation.id, reply.id, growing))
+        return Response(stream, status, mimetype=asked, headers={"X-Accel-Buffering": "no"})
+    _require_reply(_settled(growing))
+    return json_response(_stored_json(conversation.id), status)
+
+
+def conversation_json(session: Session, conversation: Conversation) -> Json:
+    """Render one's own conversation. Three queries."""
+    messages = messages_of(session, conversation)
+    return {
+        "id": conversation.id,
+        "workflow_state": conversation.workflow_state,
+        "messages": messages_json(messages, feedback_of(session, messages)),
+        "progress": progress_json(progress_of(session, [conversation])[conversation.id]),
+    }
+
+
+def _events(conversation_id: int, reply_id: int, growing: Iterable[str | Message | None]) -> Iterator[bytes]:
+    """Yield ``reply`` (its id), ``text`` (a further piece), and ``done`` (the conversation) or ``error``."""
+    yield _event("reply", {"id": reply_id})
+    for piece in growing:
+        if piece is None:
+            yield b": still there\n\n"
+        elif isinstance(piece, str):
+            yield _event("text", {"text": piece})
+        else:
+            yield _last_event(conversation_id, piece)
+
+
+def _last_event(conversation_id: int, reply: Message) -> bytes:
+    try:
+        _require_reply(reply)
+    except ReplyFailedError as error:
+        return _event("error", error_json(error))
+    return _event("done", _stored_json(conversation_id))
+
+
+def _require_reply(reply: Message) -> None:
+    if reply.cut_short and not reply.stopped:
+        raise ReplyFailedError(reply)
+
+
+def _settled(growing: Iterable[str | Message | None]) -> Message:
+    return next(piece for piece in growing if isinstance(piece, Message))
+
+
+def _stored_json(conversation_id: int) -> Json:
+    with database().snapshot() as session:
+        return conversation_json(session, session.get_one(Conversation, conversation_id))
+
+
+def _event(name: str, data: Json) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), to_json(data))
