@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from app.conversations.models import Message
@@ -21,6 +22,27 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _WORD = re.compile(rf"(?=[^\W_])[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A student's message, and the stretch of it that proves something."""
+
+    message: Message
+    quote: str
+
+
+def prove(quote: str, number: int, said: Mapping[int, Message], objectives: Sequence[str]) -> Proof | None:
+    """Return what a quote from the message with this number proves with; None where it proves nothing.
+
+    ``said`` is the conversation by the messages' numbers, oldest first.
+    """
+    message = said.get(number)
+    if message is None or message.speaker is not Speaker.STUDENT:
+        return None
+    found = find_quote(quote, message.text)
+    before = [earlier for place, earlier in said.items() if place < number]
+    return Proof(message, found) if found and is_own(found, message, before, objectives) else None
 
 
 def find_quote(quote: str, text: str) -> str | None:

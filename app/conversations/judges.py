@@ -1,0 +1,114 @@
+"""Judging beside the replies, in the background: a judgement that fails or comes late never keeps a chat waiting."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+from app.conversations.judge import judge
+from app.conversations.models import Conversation, Message
+from app.conversations.progress import Credit, open_positions, record_judgement
+from app.conversations.prompt import JUDGE_VERSION
+from app.conversations.service import messages_of
+from app.database import Database, utc_now
+from app.llm.interface import ModelAdapter, ModelError, ModelStatus, Speaker
+
+logger = logging.getLogger(__name__)
+# A student's message that is unjudged for so long was missed: its judgement failed, or its process went.
+MISSED_AFTER = timedelta(minutes=1)
+
+
+class Judges:
+    """The judgements that this process makes, those of one conversation one after another.
+
+    Another process may judge the same conversation at the same time: what is recorded is the same.
+    """
+
+    def __init__(self, database: Database, model: ModelAdapter) -> None:
+        self._database, self._model = database, model
+        self._wanted: dict[int, int] = {}
+        self._changed = threading.Condition()
+
+    def status(self) -> ModelStatus:
+        """Say which model judges."""
+        return self._model.status()
+
+    def begin(self, conversation_id: int, message_id: int) -> None:
+        """Have what was said up to a message judged, by a thread of its own. The message must have been committed."""
+        with self._changed:
+            under_way = conversation_id in self._wanted
+            self._wanted[conversation_id] = max(message_id, self._wanted.get(conversation_id, 0))
+        if not under_way:
+            name = f"judge-{conversation_id}"
+            threading.Thread(target=self._work, args=(conversation_id,), name=name, daemon=True).start()
+
+    def catch_up(self, conversation: Conversation, messages: Sequence[Message]) -> None:
+        """Have a conversation judged whose last judgement was missed; one that may be under way is left alone."""
+        waiting = unjudged(conversation, messages)
+        if waiting and waiting[-1].created_at < utc_now() - MISSED_AFTER:
+            self.begin(conversation.id, waiting[-1].id)
+
+    def wait_for(self, conversation_id: int, seconds: float) -> bool:
+        """Wait until nothing of a conversation is being judged here; False where that takes longer."""
+        with self._changed:
+            return self._changed.wait_for(lambda: conversation_id not in self._wanted, seconds)
+
+    def _work(self, conversation_id: int) -> None:
+        judged = 0
+        while wanted := self._next(conversation_id, judged):
+            self._attempt(conversation_id, wanted)
+            judged = wanted
+
+    def _next(self, conversation_id: int, judged: int) -> int | None:
+        """Return up to which message is to be judged; None, and the end, where nothing was added meanwhile."""
+        with self._changed:
+            wanted = self._wanted[conversation_id]
+            if wanted > judged:
+                return wanted
+            del self._wanted[conversation_id]
+            self._changed.notify_all()
+            return None
+
+    def _attempt(self, conversation_id: int, until: int) -> None:
+        try:
+            while self._judge_some(conversation_id, until):
+                pass
+        except ModelError as error:
+            # The next message's judgement begins where this one should have.
+            logger.warning("conversation %s was not judged: %s", conversation_id, error)
+        except Exception:
+            logger.exception("conversation %s was not judged", conversation_id)
+
+    def _judge_some(self, conversation_id: int, until: int) -> bool:
+        """Judge as much as one judgement takes in; False where nothing is left."""
+        with self._database.snapshot() as session:
+            conversation = session.get_one(Conversation, conversation_id)
+            messages = [message for message in messages_of(session, conversation) if message.id <= until]
+            positions = open_positions(session, conversation)
+        if not unjudged(conversation, messages):
+            return False
+        if not positions:
+            self._record(conversation_id, until=until)
+            return False
+        judgement = judge(self._model, conversation, messages, positions)
+        if judgement.unproved:
+            logger.info("conversation %s: %s findings without proof", conversation_id, judgement.unproved)
+        self._record(conversation_id, judgement.credits, until=judgement.until, model=judgement.answer.model)
+        return True
+
+    def _record(
+        self, conversation_id: int, credited: Sequence[Credit] = (), *, until: int, model: str = ""
+    ) -> None:
+        with self._database.transaction() as session:
+            record_judgement(
+                session, conversation_id, credited, until=until, model=model, prompt_version=JUDGE_VERSION
+            )
+
+
+def unjudged(conversation: Conversation, messages: Sequence[Message]) -> list[Message]:
+    """Return the student's messages that no judgement has taken in yet."""
+    return [
+        message
+        for message in messages
+        if message.speaker is Speaker.STUDENT and message.id > conversation.judged_until
+    ]
