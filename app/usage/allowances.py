@@ -16,7 +16,6 @@ from sqlmodel import Session, col, select
 
 from app.database import insert_into, utc_now
 from app.errors import RateLimitedError
-from app.identity import Identity
 from app.usage.models import Use
 from app.web import current_settings
 
@@ -99,14 +98,14 @@ _LIMITS: dict[Kind, tuple[Limit, ...]] = {
 }
 
 
-def spend(session: Session, identity: Identity, kind: Kind) -> None:
-    """Count that the person does something, in the transaction that does it. Two statements at most.
+def spend(session: Session, user_id: int, kind: Kind) -> None:
+    """Count that a person does something, in the transaction that does it. Two statements at most.
 
     Lock a conversation before, never after. Raises `RateLimitedError` where it is too much: then commit nothing.
     """
     now = utc_now()
     for limit in _LIMITS[kind]:
-        if not _counted(session, identity.user.id, limit, now):
+        if not _counted(session, user_id, limit, now):
             raise RateLimitedError(
                 limit.message, retry_after=limit.seconds_left(now), log=f"{limit.name} are used up"
             )

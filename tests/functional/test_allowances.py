@@ -9,10 +9,8 @@ import pytest
 from flask import Flask
 from sqlmodel import select
 
-from app.courses.models import Course, Role, User
 from app.database import Database
 from app.errors import RateLimitedError
-from app.identity import Identity
 from app.settings import Settings
 from app.usage import allowances
 from app.usage.allowances import Kind, forget_old_uses, spend
@@ -49,7 +47,7 @@ def do(database: Database) -> Spend:
     def do(kind: Kind, user_id: int = AMARA, times: int = 1, **limits: int) -> None:
         for _ in range(times):
             with _limited(**limits), database.transaction() as session:
-                spend(session, _person(user_id), kind)
+                spend(session, user_id, kind)
 
     return do
 
@@ -60,12 +58,6 @@ def _limited(**limits: int) -> Iterator[None]:
     app.config["SETTINGS"] = Settings(_env_file=None, **limits)
     with app.app_context():
         yield
-
-
-def _person(user_id: int) -> Identity:
-    return Identity(
-        user=User(id=user_id, platform_id=1, sub=str(user_id)), course=Course(id=1), role=Role.STUDENT
-    )
 
 
 def counts(database: Database) -> dict[tuple[int, str], int]:
@@ -191,8 +183,8 @@ def test_counts_are_forgotten_past_one_that_is_being_written(
     do(Kind.START, LIAM)
     clock(NOON + timedelta(days=3))
     with database.transaction() as writing, _limited():
-        spend(writing, _person(LIAM), Kind.EVALUATION)
-        spend(writing, _person(LIAM), Kind.START)
+        spend(writing, LIAM, Kind.EVALUATION)
+        spend(writing, LIAM, Kind.START)
         with database.transaction() as forgetting:
             forget_old_uses(forgetting)
     assert counts(database) == {(LIAM, "starts a day"): 1, (LIAM, "evaluations a day"): 1}
