@@ -11,6 +11,8 @@ from platformdirs import user_cache_path
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.llm.choice import LlmProvider, ModelChoice, Server, Servers
+
 MIN_SECRET_LENGTH = 32
 # The driver that comes with the tool, whichever way a host writes the address.
 DATABASE_SCHEMES = {
@@ -32,14 +34,6 @@ class LogLevel(StrEnum):
     INFO = "INFO"
     WARNING = "WARNING"
     ERROR = "ERROR"
-
-
-class LlmProvider(StrEnum):
-    """Which adapter of `app.llm` answers."""
-
-    OPENAI = "openai"
-    LOCAL = "local"
-    SCRIPTED = "scripted"
 
 
 class Settings(BaseSettings):
@@ -91,29 +85,85 @@ class Settings(BaseSettings):
     )
     llm_provider: LlmProvider | None = Field(
         default=None,
-        description="openai (any OpenAI-compatible server), local (the embedded model) or scripted. "
+        description="openai (any OpenAI-compatible server), anthropic, local (the embedded model) or scripted. "
         "Default: openai where LLM_BASE_URL or LLM_API_KEY is set; otherwise local, which in production must be "
         "named, with `ai-experiences model serve` running beside the tool.",
     )
-    llm_model: str = Field(default="gpt-4o-mini", description="Model name sent to the server.")
-    llm_base_url: str = Field(
-        default="https://api.openai.com/v1",
-        description="Base address of the OpenAI-compatible server, up to and including /v1.",
+    llm_model: str | None = Field(
+        default=None,
+        description="The model that plays the personas, as its server calls it. "
+        "Default: gpt-4o-mini, or claude-haiku-4-5 with anthropic.",
+    )
+    llm_base_url: str | None = Field(
+        default=None,
+        description="Address of its server, up to and including /v1. Default: the provider's own.",
     )
     llm_api_key: str | None = Field(
-        default=None, repr=False, description="Sent as a bearer token; empty for none."
+        default=None, repr=False, description="The key that its server wants; empty for none."
+    )
+    llm_fallbacks: str = Field(
+        default="",
+        description="Models that are asked, in this order, where LLM_MODEL does not begin to answer, separated by "
+        "commas. `name` is another model of the same server, `openai:name` and `anthropic:name` one of those below, "
+        "`local` the embedded model. Example: `gpt-4o,anthropic:claude-haiku-4-5`.",
+    )
+    llm_judge_model: str | None = Field(
+        default=None,
+        description="The model that judges objectives and writes evaluations, in the notation of LLM_FALLBACKS, which "
+        "stand behind it too. Default: LLM_MODEL.",
+    )
+    llm_openai_base_url: str | None = Field(
+        default=None,
+        description="Server of models written `openai:name`, up to and including /v1. Default: OpenAI's own; with "
+        "neither this nor its key set, LLM_BASE_URL where LLM_PROVIDER is openai.",
+    )
+    llm_openai_api_key: str | None = Field(
+        default=None, repr=False, description="The key for models written `openai:name`."
+    )
+    llm_anthropic_base_url: str | None = Field(
+        default=None,
+        description="Server of models written `anthropic:name`, up to and including /v1. Default: Anthropic's own; "
+        "with neither this nor its key set, LLM_BASE_URL where LLM_PROVIDER is anthropic.",
+    )
+    llm_anthropic_api_key: str | None = Field(
+        default=None, repr=False, description="The key for models written `anthropic:name`."
     )
     llm_context_tokens: int = Field(
         default=32_000,
         ge=2_000,
-        description="The model's window in tokens, prompt and reply together; long conversations are kept inside it.",
+        description="The model's window in tokens, prompt and reply together; long conversations are kept inside it. "
+        "With fallbacks: the smallest of their windows.",
     )
     llm_max_tokens: int = Field(default=600, ge=16, le=8_000, description="Longest reply, in tokens.")
     llm_connect_timeout: float = Field(default=5, gt=0, description="Seconds to reach the model's server.")
-    llm_token_timeout: float = Field(
-        default=60, gt=0, description="Seconds without a token after which a reply has failed."
+    llm_first_token_timeout: float = Field(
+        default=60,
+        gt=0,
+        description="Seconds to the first word of a reply. A model that thinks before it speaks needs its time.",
     )
-    llm_turn_timeout: float = Field(default=180, gt=0, description="Seconds for a whole reply.")
+    llm_token_timeout: float = Field(
+        default=30, gt=0, description="Seconds between two words after which a reply has failed."
+    )
+    llm_turn_timeout: float = Field(
+        default=180, gt=0, description="Seconds for a whole reply, with the waits for another try."
+    )
+    llm_retries: int = Field(
+        default=2,
+        ge=0,
+        le=5,
+        description="How often a model that is busy or out of reach is asked again before it has begun to answer.",
+    )
+    llm_circuit_failures: int = Field(
+        default=5,
+        ge=1,
+        description="After so many failed calls within LLM_CIRCUIT_SECONDS, half of all calls or more, a model is left "
+        "alone for as long.",
+    )
+    llm_circuit_seconds: float = Field(
+        default=20,
+        gt=0,
+        description="Seconds for which a failing model is left alone, before one call tries it again.",
+    )
     llm_scripted_pause: float = Field(
         default=0.03, ge=0, le=1, description="Seconds between two words of the scripted persona."
     )
@@ -163,10 +213,23 @@ class Settings(BaseSettings):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return f"{DATABASE_SCHEMES[scheme]}://{rest}"
 
-    @field_validator("app_url", "llm_base_url")
+    @field_validator("app_url", "llm_base_url", "llm_openai_base_url", "llm_anthropic_base_url")
     @classmethod
-    def _without_trailing_slash(cls, value: str) -> str:
-        return value.rstrip("/")
+    def _without_trailing_slash(cls, value: str | None) -> str | None:
+        return value and value.rstrip("/")
+
+    @field_validator("llm_base_url", "llm_openai_base_url", "llm_anthropic_base_url")
+    @classmethod
+    def _a_servers_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        parts = urlsplit(value)
+        extras = parts.query or parts.fragment or parts.username
+        if parts.scheme not in {"http", "https"} or not parts.hostname or extras:
+            raise ValueError(
+                "must be an address such as https://models.example.edu/v1; keys have settings of their own"
+            )
+        return value
 
     @field_validator("app_url")
     @classmethod
@@ -196,18 +259,18 @@ class Settings(BaseSettings):
                 raise ValueError(
                     "DATABASE_URL names a database in memory, which forgets everything; name a file or server"
                 )
-            if (
-                self.provider is LlmProvider.OPENAI
-                and "api.openai.com" in self.llm_base_url
-                and not self.llm_api_key
-            ):
-                raise ValueError("LLM_API_KEY is not set, and api.openai.com answers nobody without one")
         if 2 * self.llm_max_tokens > self.llm_context_tokens:
             raise ValueError(
                 "LLM_MAX_TOKENS is over half of LLM_CONTEXT_TOKENS, which leaves no room for the prompt"
             )
         if self.secret_key is not None and len(self.secret_key.strip()) < MIN_SECRET_LENGTH:
             raise ValueError(f"SECRET_KEY is shorter than {MIN_SECRET_LENGTH} characters; make a longer one")
+        return self
+
+    @model_validator(mode="after")
+    def _models_that_can_answer(self) -> Self:
+        """Let what cannot be read or reached fail now, not at the first reply."""
+        _ = self.conversation_models, self.judge_models
         return self
 
     @property
@@ -220,8 +283,32 @@ class Settings(BaseSettings):
         """The adapter that answers: LLM_PROVIDER, or what the other LLM settings imply."""
         if self.llm_provider is not None:
             return self.llm_provider
-        configured = self.llm_api_key or "llm_base_url" in self.model_fields_set
-        return LlmProvider.OPENAI if configured else LlmProvider.LOCAL
+        return LlmProvider.OPENAI if self.llm_api_key or self.llm_base_url else LlmProvider.LOCAL
+
+    @cached_property
+    def conversation_models(self) -> tuple[ModelChoice, ...]:
+        """The models that may play the personas, in the order in which they are asked."""
+        return (self._servers.own.model(self.llm_model), *self._fallbacks)
+
+    @cached_property
+    def judge_models(self) -> tuple[ModelChoice, ...]:
+        """The models that may give structured answers, in the order in which they are asked."""
+        if self.llm_judge_model is None:
+            return self.conversation_models
+        return (self._servers.read("LLM_JUDGE_MODEL", self.llm_judge_model), *self._fallbacks)
+
+    @property
+    def _fallbacks(self) -> tuple[ModelChoice, ...]:
+        return self._servers.read_all("LLM_FALLBACKS", self.llm_fallbacks)
+
+    @property
+    def _servers(self) -> Servers:
+        openai, anthropic = LlmProvider.OPENAI, LlmProvider.ANTHROPIC
+        return Servers(
+            Server("LLM", self.provider, self.llm_base_url, self.llm_api_key),
+            Server("LLM_OPENAI", openai, self.llm_openai_base_url, self.llm_openai_api_key),
+            Server("LLM_ANTHROPIC", anthropic, self.llm_anthropic_base_url, self.llm_anthropic_api_key),
+        )
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - as many kinds as there are settings

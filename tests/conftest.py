@@ -100,6 +100,7 @@ def settings(database_url: str, keys_dir: Path, fake_model: FakeModel) -> Settin
         llm_provider="openai",
         llm_base_url=fake_model.base_url,
         llm_model="fake",
+        llm_retries=0,
     )
 
 

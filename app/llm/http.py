@@ -1,6 +1,6 @@
 """One call to a model's server: post JSON, read the answer while it is written. Raises `ModelError` only."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import RemoteDisconnected
@@ -34,30 +34,58 @@ CLOSING_SECONDS = 0.5
 CLOSING_READS = 8
 # Shorter pieces of a conversation are too common to give it away.
 QUOTE_LENGTH = 16
+SERVER_ERROR = 500
+# 529 is Anthropic's word for an overloaded service. Other statuses below 500 are our own fault.
+CODES = {
+    408: ModelErrorCode.TIMEOUT,
+    429: ModelErrorCode.BUSY,
+    529: ModelErrorCode.BUSY,
+}
+# What the code or type of an error in mid-stream has in it.
+SIGNS_IN_STREAM = {
+    "429": ModelErrorCode.BUSY,
+    "rate_limit": ModelErrorCode.BUSY,
+    "overloaded": ModelErrorCode.BUSY,
+    "timeout": ModelErrorCode.TIMEOUT,
+    "api_error": ModelErrorCode.UNREACHABLE,
+    "server_error": ModelErrorCode.UNREACHABLE,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to reach the server, to wait for the next token, and for the whole reply."""
+    """Seconds: to reach the server, to wait for the first words and for the next, and for the whole reply."""
 
     connect: float
+    first_token: float
     token: float
     turn: float
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Take the three from the LLM_* settings."""
-        return cls(settings.llm_connect_timeout, settings.llm_token_timeout, settings.llm_turn_timeout)
+        """Take the four from the LLM_* settings."""
+        return cls(
+            connect=settings.llm_connect_timeout,
+            first_token=settings.llm_first_token_timeout,
+            token=settings.llm_token_timeout,
+            turn=settings.llm_turn_timeout,
+        )
 
 
 class Answer:
-    """A server's answer that is still being written."""
+    """A server's answer that is still being written.
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, timeouts: Timeouts, deadline: float) -> None:
+    ``asked_at`` is when the request was sent and ``deadline`` when its turn is over, both by `time.monotonic`.
+    """
+
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, timeouts: Timeouts, *, asked_at: float, deadline: float
+    ) -> None:
         self._response = response
         self._timeouts = timeouts
         self._deadline = deadline
-        self._waiting_since = monotonic()
+        self._heard = False
+        self._token_due = asked_at + timeouts.first_token
 
     @property
     def status(self) -> int:
@@ -66,12 +94,22 @@ class Answer:
 
     def events(self) -> Iterator[bytes]:
         """Yield the data of each server-sent event. Comments that only keep the line open do not count."""
-        try:
-            for event in read_events(self._blocks()):
-                yield event
-                self._waiting_since = monotonic()
-        except EventTooLongError as error:
-            raise ModelError(ModelErrorCode.BAD_ANSWER, "a line without end") from error
+        for event in self._events():
+            yield event
+            self._heard = True
+
+    def texts(self, take: Callable[[bytes], str | None]) -> Iterator[str]:
+        """Yield the text that ``take`` finds in each event, until it finds None: the end.
+
+        Events without text, such as pings and thoughts, are no token that anyone waits for.
+        """
+        for event in self._events():
+            text = take(event)
+            if text is None:
+                return
+            if text:
+                yield text
+                self._heard = True
 
     def refusal(self, private: Iterable[str]) -> tuple[ModelError, str]:
         """Return the error that a status other than 200 stands for, and the body."""
@@ -93,15 +131,22 @@ class Answer:
         """Hang up, unless the body was read to its end."""
         self._response.close()
 
+    def _events(self) -> Iterator[bytes]:
+        try:
+            yield from read_events(self._blocks())
+        except EventTooLongError as error:
+            raise ModelError(ModelErrorCode.BAD_ANSWER, "a line without end") from error
+
     def _blocks(self) -> Iterator[bytes]:
         while block := self._read():
             yield block
 
     def _read(self) -> bytes:
-        left = min(self._waiting_since + self._timeouts.token, self._deadline) - monotonic()
-        if left <= 0:
-            raise ModelError(ModelErrorCode.TIMEOUT, "no token in time")
-        self._limit_wait(left)
+        now = monotonic()
+        if self._heard:
+            self._heard = False
+            self._token_due = now + self._timeouts.token
+        self._limit_wait(_seconds_until(min(self._token_due, self._deadline), now))
         with _translated_errors():
             return self._response.read1(READ_BYTES)
 
@@ -112,6 +157,7 @@ class Answer:
             socket.settimeout(seconds)
 
     def _error_body(self) -> bytes:
+        self._limit_wait(CLOSING_SECONDS)
         try:
             return self._response.read(ERROR_BYTES)
         except HTTPError:
@@ -124,38 +170,43 @@ class StreamingClient:
     def __init__(self, timeouts: Timeouts, *, keep_alive: bool = True) -> None:
         self._timeouts = timeouts
         # An answer is passed on as it comes: compression would hold tokens back.
-        headers = {
+        self._headers = {
             "User-Agent": USER_AGENT,
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
         }
         if not keep_alive:
-            headers["Connection"] = "close"
-        self._pool = urllib3.PoolManager(headers=headers, maxsize=POOL_SIZE, retries=False)
+            self._headers["Connection"] = "close"
+        self._pool = urllib3.PoolManager(maxsize=POOL_SIZE, retries=False)
 
-    def post(self, url: str, payload: Mapping[str, Any], *, api_key: str | None) -> Answer:
-        """Send ``payload`` and return the answer as soon as its head is there, whatever its status."""
-        deadline = monotonic() + self._timeouts.turn
-        headers = dict(self._pool.headers)
-        if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
+    def post(
+        self, url: str, payload: Mapping[str, Any], *, headers: dict[str, str], deadline: float
+    ) -> Answer:
+        """Send ``payload`` and return the answer as soon as its head is there, whatever its status.
+
+        ``deadline`` is when the turn is over, by `time.monotonic`.
+        """
+        now = monotonic()
+        wait = _seconds_until(min(now + self._timeouts.first_token, deadline), now)
+        timeout = urllib3.Timeout(connect=min(self._timeouts.connect, wait), read=wait)
         with _translated_errors():
-            response = self._send(url, orjson.dumps(payload), headers)
-        return Answer(response, self._timeouts, deadline)
+            response = self._send(url, orjson.dumps(payload), self._headers | headers, timeout)
+        return Answer(response, self._timeouts, asked_at=now, deadline=deadline)
 
-    def _send(self, url: str, body: bytes, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def _send(
+        self, url: str, body: bytes, headers: Mapping[str, str], timeout: urllib3.Timeout
+    ) -> urllib3.BaseHTTPResponse:
         try:
-            return self._request(url, body, headers)
+            return self._request(url, body, headers, timeout)
         except ProtocolError as error:
             # A kept connection that the server gave up in the same moment: it has not seen the request.
             if not _was_hung_up(error):
                 raise
-            return self._request(url, body, headers)
+            return self._request(url, body, headers, timeout)
 
-    def _request(self, url: str, body: bytes, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        timeout = urllib3.Timeout(
-            connect=self._timeouts.connect, read=min(self._timeouts.token, self._timeouts.turn)
-        )
+    def _request(
+        self, url: str, body: bytes, headers: Mapping[str, str], timeout: urllib3.Timeout
+    ) -> urllib3.BaseHTTPResponse:
         try:
             return self._pool.request(
                 "POST", url, body=body, headers=headers, timeout=timeout, preload_content=False
@@ -169,6 +220,11 @@ class StreamingClient:
                 "the address or the key has characters that HTTP forbids",
                 retryable=False,
             ) from None
+
+
+def bearer(api_key: str | None) -> dict[str, str]:
+    """Return the header that carries a key, none without one."""
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 def describe(body: bytes) -> str:
@@ -195,15 +251,28 @@ def discreet(detail: str, private: Iterable[str]) -> str:
     return detail[:DETAIL_LENGTH]
 
 
+def failure_in_stream(error: object, private: Iterable[str]) -> ModelError:
+    """Translate an error that comes in mid-stream, when the status has long been 200."""
+    kind = f"{error.get('code')} {error.get('type')}".lower() if isinstance(error, dict) else ""
+    code = next(
+        (code for sign, code in SIGNS_IN_STREAM.items() if sign in kind),
+        ModelErrorCode.BAD_ANSWER,
+    )
+    return ModelError(code, discreet(f"in mid-stream: {error_message({'error': error})}", private))
+
+
 def _error_for(status: int, headers: Mapping[str, str], detail: str) -> ModelError:
-    wait = _retry_after(headers.get("Retry-After"))
-    if status == 429:  # noqa: PLR2004
-        return ModelError(ModelErrorCode.BUSY, detail, retry_after=wait)
-    if status == 408:  # noqa: PLR2004
-        return ModelError(ModelErrorCode.TIMEOUT, detail, retry_after=wait)
-    if status >= 500:  # noqa: PLR2004
-        return ModelError(ModelErrorCode.UNREACHABLE, detail, retry_after=wait)
-    return ModelError(ModelErrorCode.REFUSED, detail, retryable=False)
+    code = CODES.get(status, ModelErrorCode.UNREACHABLE if status >= SERVER_ERROR else ModelErrorCode.REFUSED)
+    if code is ModelErrorCode.REFUSED:
+        return ModelError(code, detail, retryable=False)
+    return ModelError(code, detail, retry_after=_retry_after(headers.get("Retry-After")))
+
+
+def _seconds_until(moment: float, now: float) -> float:
+    """Return how long there is to wait. Raises `ModelError` where the moment has passed."""
+    if moment <= now:
+        raise ModelError(ModelErrorCode.TIMEOUT, "no token in time")
+    return moment - now
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -1,18 +1,18 @@
-"""The adapter to the embedded model in its own process on this machine (see `app.llm.embedded`)."""
+"""The embedded model in its own process on this machine (see `app.llm.embedded`)."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from typing import Any, Final
 from zlib import crc32
 
 import orjson
 
-from app.llm.embedded.facts import MODEL_NAME, SLOTS
+from app.llm.embedded.facts import MODEL_NAME, QUESTION_SLOT, SLOTS
 from app.llm.embedded.state import Stage, StateReader
 from app.llm.guard import Guard, OutOfCharacterError
-from app.llm.http import Answer, StreamingClient, Timeouts
+from app.llm.http import Answer, StreamingClient, Timeouts, bearer
 from app.llm.interface import (
     ChatRequest,
     Completion,
@@ -20,8 +20,20 @@ from app.llm.interface import (
     ModelErrorCode,
     ModelStatus,
     Readiness,
+    StructuredRequest,
 )
-from app.llm.roleplay import CAUTIOUS, OTHER, REPLY_TOKENS, USUAL, compose_prompt, persona_name
+from app.llm.model import Pieces, Request
+from app.llm.roleplay import (
+    CAUTIOUS,
+    OTHER,
+    REPLY_TOKENS,
+    USUAL,
+    compose_prompt,
+    compose_question,
+    persona_name,
+)
+from app.llm.structured import strict_schema
+from app.llm.turns import words_of
 
 SAMPLING: Final[dict[str, Any]] = {
     "temperature": 0.4,
@@ -30,6 +42,8 @@ SAMPLING: Final[dict[str, Any]] = {
     "repeat_penalty": 1.05,
     "stop": ["<|im_end|>", "\n"],
 }
+# A judgement is not to depend on luck.
+SOBER: Final[dict[str, Any]] = {"temperature": 0, "stop": ["<|im_end|>"]}
 # A second attempt at the same temperature tends to end in the same words.
 BOLDER = {"temperature": 0.8}
 ATTEMPTS: Final[tuple[dict[str, Any], ...]] = ({}, BOLDER)
@@ -47,20 +61,23 @@ READINESS = {
     Stage.UNAVAILABLE: Readiness.UNAVAILABLE,
 }
 
+OK: Final = 200
 TOO_LONG = "exceed_context_size_error"
 
 logger = logging.getLogger(__name__)
 
 
-class LocalAdapter:
-    """Plays personas with the embedded model."""
+class LocalModel:
+    """Plays personas with the embedded model, and answers questions by it as well as it can."""
 
+    name = MODEL_NAME
     # Its slots are smaller, but it fits conversations into them itself, from the short form of the persona
     # and so that what the model has already read stays usable. Nothing needs to be cut before.
     context_tokens = 32_768
 
     def __init__(self, state_file: Path, timeouts: Timeouts) -> None:
         self._state = StateReader(state_file)
+        self._turn = timeouts.turn
         # On loopback a new connection costs nothing, and the server gives up kept ones after seconds.
         self._client = StreamingClient(timeouts, keep_alive=False)
         self._priming = [Lock() for _ in range(SLOTS)]
@@ -72,21 +89,11 @@ class LocalAdapter:
         readiness = READINESS[state.stage]
         return ModelStatus(MODEL_NAME, readiness, embedded=True, progress=progress, detail=state.detail)
 
-    def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
-        """Yield the reply as it is written, a few words behind: what is out of character is never seen."""
-        for attempt in ATTEMPTS:
-            guard = _guard(request)
-            try:
-                yield from self._attempt(request, guard, attempt)
-                return
-            except OutOfCharacterError:
-                logger.info("the embedded model fell out of character")
-                if guard.shown:
-                    yield guard.end_at_sentence()
-                    yield Completion(MODEL_NAME, truncated=True)
-                    return
-        yield _deflection(request)
-        yield Completion(MODEL_NAME)
+    def stream(self, request: Request, deadline: float) -> Pieces:
+        """See `Model.stream`."""
+        if isinstance(request, StructuredRequest):
+            return self._answer(request, deadline)
+        return self._speak(request, deadline)
 
     def prime(self, request: ChatRequest) -> None:
         """Let the model read the conversation so far, so that its next reply begins at once. Never fails.
@@ -104,42 +111,69 @@ class LocalAdapter:
             lock.release()
 
     def _read_ahead(self, request: ChatRequest) -> None:
-        answer = self._ask(request, {"n_predict": 0}, cue=False)
+        answer = self._ask(request, {"n_predict": 0}, monotonic() + self._turn, cue=False)
         try:
             for _ in answer.events():
                 pass
         finally:
             answer.close()
 
-    def _attempt(
-        self, request: ChatRequest, guard: Guard, bolder: dict[str, Any]
-    ) -> Iterator[str | Completion]:
-        answer = self._ask(request, {"n_predict": min(request.max_tokens, REPLY_TOKENS)} | bolder)
+    def _speak(self, request: ChatRequest, deadline: float) -> Pieces:
+        """Yield the reply a few words behind: what is out of character is never seen."""
+        for attempt in ATTEMPTS:
+            guard = _guard(request)
+            try:
+                yield from self._attempt(request, guard, attempt, deadline)
+                return
+            except OutOfCharacterError:
+                logger.info("the embedded model fell out of character")
+                if guard.shown:
+                    yield guard.end_at_sentence()
+                    yield Completion(MODEL_NAME, truncated=True)
+                    return
+        yield _deflection(request)
+        yield Completion(MODEL_NAME)
+
+    def _attempt(self, request: ChatRequest, guard: Guard, bolder: dict[str, Any], deadline: float) -> Pieces:
+        options = {"n_predict": min(request.max_tokens, REPLY_TOKENS)} | bolder
+        answer = self._ask(request, options, deadline)
         try:
             yield from _read_reply(answer, guard)
         finally:
             answer.close()
 
-    def _ask(self, request: ChatRequest, options: dict[str, Any], *, cue: bool = True) -> Answer:
+    def _ask(
+        self, request: ChatRequest, options: dict[str, Any], deadline: float, *, cue: bool = True
+    ) -> Answer:
         """Post the prompt; if it turns out too long for the slot, once more one that cannot be."""
-        answer = self._post(compose_prompt(request, USUAL, cue=cue), request, options)
-        if answer.status == 200:  # noqa: PLR2004
+        options = SAMPLING | {"id_slot": slot_of(request.conversation)} | options
+        answer = self._post(compose_prompt(request, USUAL, cue=cue), options, deadline)
+        if answer.status == OK:
             return answer
         error, complaint = _refusal(answer, request)
         if TOO_LONG not in complaint:
             raise error
-        answer = self._post(compose_prompt(request, CAUTIOUS, cue=cue), request, options)
-        if answer.status == 200:  # noqa: PLR2004
-            return answer
-        raise _refusal(answer, request)[0]
+        return _accepted(self._post(compose_prompt(request, CAUTIOUS, cue=cue), options, deadline), request)
 
-    def _post(self, prompt: str, request: ChatRequest, options: dict[str, Any]) -> Answer:
+    def _answer(self, request: StructuredRequest, deadline: float) -> Pieces:
+        options = SOBER | {
+            "id_slot": QUESTION_SLOT,
+            "n_predict": request.max_tokens,
+            "json_schema": strict_schema(request.schema),
+        }
+        answer = _accepted(self._post(compose_question(request), options, deadline), request)
+        try:
+            yield from _read_answer(answer)
+        finally:
+            answer.close()
+
+    def _post(self, prompt: str, options: dict[str, Any], deadline: float) -> Answer:
         state = self._state.current()
         if state.stage is not Stage.READY or state.port is None:
             raise ModelError(ModelErrorCode.UNREACHABLE, state.detail)
-        slot = {"id_slot": slot_of(request.conversation), "cache_prompt": True}
-        payload = {"prompt": prompt, "stream": True, "response_fields": FIELDS} | slot | SAMPLING | options
-        return self._client.post(f"http://127.0.0.1:{state.port}/completion", payload, api_key=state.api_key)
+        always = {"prompt": prompt, "stream": True, "response_fields": FIELDS, "cache_prompt": True}
+        url = f"http://127.0.0.1:{state.port}/completion"
+        return self._client.post(url, always | options, headers=bearer(state.api_key), deadline=deadline)
 
 
 def slot_of(conversation: str) -> int:
@@ -147,9 +181,16 @@ def slot_of(conversation: str) -> int:
     return crc32(conversation.encode()) % SLOTS
 
 
-def _refusal(answer: Answer, request: ChatRequest) -> tuple[ModelError, str]:
+def _accepted(answer: Answer, request: Request) -> Answer:
+    """Return an answer that is one, or raise what it is instead."""
+    if answer.status == OK:
+        return answer
+    raise _refusal(answer, request)[0]
+
+
+def _refusal(answer: Answer, request: Request) -> tuple[ModelError, str]:
     try:
-        return answer.refusal(_texts(request))
+        return answer.refusal(words_of(request))
     finally:
         answer.close()
 
@@ -158,11 +199,7 @@ def _guard(request: ChatRequest) -> Guard:
     return Guard(request.brief, (line.text for line in request.lines), [OTHER, persona_name(request)])
 
 
-def _texts(request: ChatRequest) -> list[str]:
-    return [request.brief, *(line.text for line in request.lines)]
-
-
-def _read_reply(answer: Answer, guard: Guard) -> Iterator[str | Completion]:
+def _read_reply(answer: Answer, guard: Guard) -> Pieces:
     for data in answer.events():
         event = _parse(data)
         if text := guard.take(event.get("content", "")):
@@ -173,7 +210,7 @@ def _read_reply(answer: Answer, guard: Guard) -> Iterator[str | Completion]:
     raise ModelError(ModelErrorCode.BAD_ANSWER, "the reply broke off")
 
 
-def _end_reply(event: dict[str, Any], guard: Guard) -> Iterator[str | Completion]:
+def _end_reply(event: dict[str, Any], guard: Guard) -> Pieces:
     truncated = event.get("stop_type") == "limit"
     rest = guard.end_at_sentence() if truncated else guard.end()
     if not guard.shown.strip():
@@ -181,7 +218,23 @@ def _end_reply(event: dict[str, Any], guard: Guard) -> Iterator[str | Completion
         raise OutOfCharacterError
     if rest:
         yield rest
-    yield Completion(MODEL_NAME, event.get("tokens_evaluated"), event.get("tokens_predicted"), truncated)
+    yield _completion(event)
+
+
+def _read_answer(answer: Answer) -> Pieces:
+    for data in answer.events():
+        event = _parse(data)
+        if text := event.get("content"):
+            yield text
+        if event.get("stop"):
+            yield _completion(event)
+            return
+    raise ModelError(ModelErrorCode.BAD_ANSWER, "the answer broke off")
+
+
+def _completion(event: dict[str, Any]) -> Completion:
+    truncated = event.get("stop_type") == "limit"
+    return Completion(MODEL_NAME, event.get("tokens_evaluated"), event.get("tokens_predicted"), truncated)
 
 
 def _parse(data: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The embedded model's prompt. In this layout it keeps to its part; in a chat template it plays the other."""
+"""The embedded model's prompts. In this layout it keeps to its part; in a chat template it plays the other."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from itertools import accumulate
 from typing import Final
 
 from app.llm.embedded.facts import SLOT_TOKENS
-from app.llm.interface import ChatRequest, Line, Speaker
+from app.llm.interface import ChatRequest, Line, Speaker, StructuredRequest
+from app.llm.structured import in_words
 
 REPLY_TOKENS: Final = 80
 NAMELESS = "Character"
@@ -20,6 +21,8 @@ SYSTEM = (
 )
 TURN = "<|im_start|>{role}\n{name}: {text}<|im_end|>\n"
 CUE = "<|im_start|>user\n{name}:"
+# A question is asked in the chat template as it is meant.
+QUESTION = "<|im_start|>system\n{instructions}<|im_end|>\n<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
 TOKEN = re.compile(r"<\|.*?\|>|<\||\|>", re.DOTALL)
 FRAME_TOKENS = 64
 TURN_TOKENS = 12
@@ -64,6 +67,12 @@ def compose_prompt(request: ChatRequest, fit: Fit, *, cue: bool = True) -> str:
     kept = turns[first_kept([fit.tokens(turn) + TURN_TOKENS for turn in turns], room) :]
     system = SYSTEM.format(name=name, other=OTHER.lower(), persona=brief)
     return system + "".join(kept) + (CUE.format(name=name) if cue else "")
+
+
+def compose_question(request: StructuredRequest) -> str:
+    """Write the prompt for a structured answer; what every question has in common comes first."""
+    instructions = _clean(request.instructions) + in_words(request.schema)
+    return QUESTION.format(instructions=instructions, prompt=_clean(request.prompt))
 
 
 def first_kept(costs: Sequence[int], room: int) -> int:

@@ -1,9 +1,14 @@
-"""Which adapter answers, by the settings."""
+"""Which models answer, by the settings."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 
-from app.llm.http import Timeouts
+from app.llm.anthropic import anthropic_model
+from app.llm.chain import GuardedModel, ModelChain
+from app.llm.choice import LlmProvider, ModelChoice
+from app.llm.circuit import Circuit
+from app.llm.http import StreamingClient, Timeouts
 from app.llm.interface import (
     ChatRequest,
     Completion,
@@ -15,10 +20,17 @@ from app.llm.interface import (
     StructuredAnswer,
     StructuredRequest,
 )
-from app.llm.local import LocalAdapter
-from app.llm.openai import OpenAiAdapter
+from app.llm.local import LocalModel
+from app.llm.model import Model
+from app.llm.openai import openai_model
 from app.llm.scripted import ScriptedAdapter
-from app.settings import LlmProvider, Settings
+from app.llm.structured import decoded, whole
+from app.settings import Settings
+
+SERVED: dict[LlmProvider, Callable[[ModelChoice, StreamingClient], Model]] = {
+    LlmProvider.OPENAI: openai_model,
+    LlmProvider.ANTHROPIC: anthropic_model,
+}
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +38,12 @@ logger = logging.getLogger(__name__)
 class LocalOrScriptedAdapter:
     """Plays personas with the embedded model when it is ready, otherwise as the scripted persona."""
 
-    context_tokens = LocalAdapter.context_tokens
+    context_tokens = LocalModel.context_tokens
 
-    def __init__(self, local: LocalAdapter, scripted: ScriptedAdapter) -> None:
+    def __init__(self, local: LocalModel, scripted: ScriptedAdapter, turn: float) -> None:
         self._local = local
         self._scripted = scripted
+        self._turn = turn
 
     def status(self) -> ModelStatus:
         """Say who speaks now; while the embedded model is on its way, how far it is."""
@@ -48,12 +61,12 @@ class LocalOrScriptedAdapter:
 
     def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
         """Yield the reply of whoever speaks now; the completion names the speaker."""
-        if self._local.status().readiness is not Readiness.READY:
+        if not self._is_ready:
             yield from self._scripted.stream(request)
             return
         speaking = False
         try:
-            for piece in self._local.stream(request):
+            for piece in self._local.stream(request, monotonic() + self._turn):
                 speaking = True
                 yield piece
         except ModelError as error:
@@ -64,22 +77,31 @@ class LocalOrScriptedAdapter:
             yield from self._scripted.stream(request)
 
     def answer(self, request: StructuredRequest) -> StructuredAnswer:
-        """Answer as the script does."""
-        return self._scripted.answer(request)
+        """Return the answer of whoever speaks now."""
+        if not self._is_ready:
+            return self._scripted.answer(request)
+        return decoded(*whole(self._local.stream(request, monotonic() + self._turn)))
 
     def prime(self, request: ChatRequest) -> None:
-        """See `LocalAdapter.prime`."""
+        """See `LocalModel.prime`."""
         self._local.prime(request)
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._local.status().readiness is Readiness.READY
 
 
 def build_adapter(settings: Settings) -> ModelAdapter:
-    """Return the adapter that LLM_PROVIDER names."""
-    return BUILDERS[settings.provider](settings)
+    """Return what plays the personas: LLM_MODEL, with LLM_FALLBACKS behind it."""
+    return _adapter(settings, settings.conversation_models)
 
 
 def build_judge(settings: Settings) -> ModelAdapter:
-    """Return the adapter for structured answers."""
-    return build_adapter(settings)
+    """Return what gives structured answers: LLM_JUDGE_MODEL, with LLM_FALLBACKS behind it.
+
+    It has circuit breakers of its own: a judge that fails does not silence the personas.
+    """
+    return _adapter(settings, settings.judge_models)
 
 
 def prime(adapter: ModelAdapter, request: ChatRequest) -> None:
@@ -91,17 +113,34 @@ def prime(adapter: ModelAdapter, request: ChatRequest) -> None:
         adapter.prime(request)
 
 
-def _scripted(settings: Settings) -> ScriptedAdapter:
-    return ScriptedAdapter(settings.llm_scripted_pause)
+def _adapter(settings: Settings, choices: Sequence[ModelChoice]) -> ModelAdapter:
+    match choices[0].provider:
+        case LlmProvider.SCRIPTED:
+            return ScriptedAdapter(settings.llm_scripted_pause)
+        case LlmProvider.LOCAL:
+            local = LocalModel(settings.local_model_state, Timeouts.from_settings(settings))
+            scripted = ScriptedAdapter(settings.llm_scripted_pause)
+            return LocalOrScriptedAdapter(local, scripted, settings.llm_turn_timeout)
+        case _:
+            return _chain(settings, choices)
 
 
-def _local(settings: Settings) -> LocalOrScriptedAdapter:
-    local = LocalAdapter(settings.local_model_state, Timeouts.from_settings(settings))
-    return LocalOrScriptedAdapter(local, _scripted(settings))
+def _chain(settings: Settings, choices: Sequence[ModelChoice]) -> ModelChain:
+    client = StreamingClient(Timeouts.from_settings(settings))
+
+    def guarded(choice: ModelChoice) -> GuardedModel:
+        circuit = Circuit(settings.llm_circuit_failures, settings.llm_circuit_seconds)
+        return GuardedModel(_model(settings, choice, client), circuit)
+
+    return ModelChain(
+        [guarded(choice) for choice in choices],
+        context_tokens=settings.llm_context_tokens,
+        turn=settings.llm_turn_timeout,
+        retries=settings.llm_retries,
+    )
 
 
-BUILDERS: dict[LlmProvider, Callable[[Settings], ModelAdapter]] = {
-    LlmProvider.OPENAI: OpenAiAdapter,
-    LlmProvider.SCRIPTED: _scripted,
-    LlmProvider.LOCAL: _local,
-}
+def _model(settings: Settings, choice: ModelChoice, client: StreamingClient) -> Model:
+    if choice.provider is LlmProvider.LOCAL:
+        return LocalModel(settings.local_model_state, Timeouts.from_settings(settings))
+    return SERVED[choice.provider](choice, client)

@@ -19,6 +19,7 @@ import requests
 
 from app import create_app
 from app.database import Database
+from app.llm.choice import LlmProvider
 from app.llm.embedded.state import Stage, StateReader
 from app.lti.canvas import CUSTOM_FIELDS
 from app.lti.models import RegistrationSource
@@ -27,7 +28,7 @@ from app.sandbox.config import SandboxConfig, refuse_unless_local
 from app.sandbox.factory import run
 from app.sandbox.seed import seed_sandbox
 from app.sandbox.tools import registration
-from app.settings import LlmProvider, Settings
+from app.settings import Settings
 
 FOLDER = Path("instance")
 LOG = FOLDER / "demo.log"
@@ -164,8 +165,9 @@ def _announce(demo: Demo, *, open_browser: bool) -> None:
     click.echo(
         "  It is a course in a small Canvas look-alike. You are its teacher; at the top you may be others."
     )
-    if demo.settings.provider is LlmProvider.OPENAI:
-        click.echo(f"  {demo.settings.llm_model} at {demo.settings.llm_base_url} plays the personas.")
+    persona = demo.settings.conversation_models[0]
+    if persona.base_url:
+        click.echo(f"  {persona.model} at {persona.base_url} plays the personas.")
     click.echo(f"  The tool's log is {LOG}. Ctrl+C stops it.\n")
     if open_browser:
         webbrowser.open(demo.start_page)

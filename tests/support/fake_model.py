@@ -1,12 +1,15 @@
-"""A real HTTP server that speaks as an OpenAI-compatible one and does what a test tells it.
+"""A real HTTP server that speaks as OpenAI and as Anthropic do, and does what a test tells it.
 
     with FakeModel() as model:
-        adapter = OpenAiAdapter(Settings(llm_base_url=model.base_url))
+        adapter = build_adapter(Settings(llm_base_url=model.base_url))
         model.reply_with("Good day.", delay=0.01)
         ...
         assert model.requests[-1].body["stream"] is True
 
 What was programmed last holds until something else is; `in_turn` programs one answer for each of the next requests.
+Requests for JSON are another matter: `judge_with` and `judge_by` program the answers to them, and they are recorded
+in ``questions``, so that what judges a conversation beside its replies does not get in the way of them. Until they
+are programmed, they are answered by the emptiest JSON that fits the schema.
 """
 
 import json
@@ -18,10 +21,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
 POLL = 0.01
+# Characters in a piece of JSON.
+PIECE = 16
 
 
 @dataclass
@@ -34,22 +40,56 @@ class ReceivedRequest:
     hung_up: threading.Event = field(default_factory=threading.Event)
 
     @property
-    def messages(self) -> list[dict[str, str]]:
+    def messages(self) -> list[dict[str, Any]]:
         return list(self.body["messages"])
+
+    @property
+    def to_anthropic(self) -> bool:
+        return self.path.endswith("/messages")
+
+    @property
+    def instructions(self) -> str:
+        """The system prompt."""
+        return _text_of(self.body["system"] if self.to_anthropic else self.messages[0]["content"])
+
+    @property
+    def prompt(self) -> str:
+        """What was said last."""
+        return _text_of(self.messages[-1]["content"])
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON Schema of the answer that is wanted, None where none is or it stands in the instructions."""
+        body = self.body if isinstance(self.body, dict) else {}
+        wanted = (body.get("output_config") or {}).get("format") or body.get("response_format") or {}
+        tools = body.get("tools") or [{}]
+        return (
+            wanted.get("schema")
+            or wanted.get("json_schema", {}).get("schema")
+            or tools[0].get("input_schema")
+        )
+
+    @property
+    def is_question(self) -> bool:
+        """Whether JSON is wanted."""
+        body = self.body if isinstance(self.body, dict) else {}
+        return any(body.get(way) for way in ("response_format", "output_config", "tools"))
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A chat completion, streamed piece by piece if the request says so.
+    """A reply, streamed piece by piece if the request says so.
 
-    ``stall_after`` and ``drop_after`` count pieces: then the server falls silent, or hangs up. ``delay`` is seconds
-    before each piece. ``usage`` are prompt and completion tokens, None for a server that tells none.
+    ``stall_after``, ``drop_after`` and ``garble_after`` count pieces: then the server falls silent, hangs up, or sends
+    what is no JSON. ``delay`` is seconds before each piece. ``usage`` are prompt and completion tokens, None for a
+    server that tells none.
     """
 
     pieces: tuple[str, ...]
     delay: float = 0.0
     stall_after: int | None = None
     drop_after: int | None = None
+    garble_after: int | None = None
     usage: tuple[int, int] | None = (7, 5)
     finish_reason: str | None = "stop"
     done: bool = True
@@ -75,16 +115,28 @@ class Raw:
     drop: bool = False
 
 
-Answer = Reply | Failure | Raw
+@dataclass(frozen=True)
+class Silence:
+    """No answer at all, not even a status, until the caller hangs up."""
+
+
+Answer = Reply | Failure | Raw | Silence
 Answerer = Callable[[ReceivedRequest], Answer]
 
 
 class FakeModel:
-    """The server; a context manager. ``requests`` are what it received, oldest first."""
+    """The server; a context manager.
+
+    ``requests`` are those for replies, ``questions`` those for JSON, oldest first. ``refuses`` are ways to ask for
+    JSON that it does not know: json_schema, json_object (OpenAI's) and output_config (Anthropic's).
+    """
 
     def __init__(self) -> None:
         self.requests: list[ReceivedRequest] = []
+        self.questions: list[ReceivedRequest] = []
+        self.refuses: frozenset[str] = frozenset()
         self._answerer: Answerer = lambda request: Reply(("Hello.",))
+        self._judge: Answerer = lambda request: make_judgement(_emptiest(request.schema or {}))
         self._stopping = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.model = self
@@ -108,7 +160,7 @@ class FakeModel:
 
     @property
     def base_url(self) -> str:
-        """What LLM_BASE_URL is set to."""
+        """What LLM_BASE_URL is set to, for either provider."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     def reply_with(self, reply: str | Sequence[str], **how: Any) -> None:
@@ -128,24 +180,38 @@ class FakeModel:
         """Answer with bytes; for ``how`` see `Raw`."""
         self.in_turn(Raw(blocks, **how))
 
+    def recite_prompt(self, **how: Any) -> None:
+        """Answer with the instructions of the request, as a model does that was talked into it."""
+        self.answer_by(lambda request: make_reply(request.instructions, **how))
+
     def in_turn(self, *answers: Answer) -> None:
         """Give these answers to the next requests, one each, and the last one to all after them."""
-        left = list(answers)
-        lock = threading.Lock()
-
-        def next_answer(request: ReceivedRequest) -> Answer:
-            with lock:
-                return left.pop(0) if len(left) > 1 else left[0]
-
-        self._answerer = next_answer
+        self._answerer = _one_after_another(answers)
 
     def answer_by(self, answerer: Answerer) -> None:
         """Let a function choose the answer to each request."""
         self._answerer = answerer
 
+    def judge_with(self, *answers: Any) -> None:
+        """Answer the next requests for JSON, one each, and all after them with the last.
+
+        An answer is the data itself, or a `Reply`, `Failure`, `Raw` or `Silence`.
+        """
+        self._judge = _one_after_another([make_judgement(answer) for answer in answers])
+
+    def judge_by(self, judge: Callable[[ReceivedRequest], Any]) -> None:
+        """Let a function answer each request for JSON, with data or an `Answer`."""
+        self._judge = lambda request: make_judgement(judge(request))
+
     def answer_to(self, request: ReceivedRequest) -> Answer:
-        self.requests.append(request)
-        return self._answerer(request)
+        if not request.is_question:
+            self.requests.append(request)
+            return self._answerer(request)
+        self.questions.append(request)
+        refused = next((way for way in sorted(self.refuses) if _asks_by(request, way)), None)
+        if refused:
+            return make_failure(400, {"error": {"message": f"{refused}: not supported with this model"}})
+        return self._judge(request)
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not beyond the end of the test; True when it has come."""
@@ -155,6 +221,14 @@ class FakeModel:
 def make_reply(reply: str | Sequence[str], **how: Any) -> Reply:
     pieces = re.findall(r"\S+\s*", reply) if isinstance(reply, str) else reply
     return Reply(tuple(pieces), **how)
+
+
+def make_judgement(answer: Any) -> Answer:
+    """Return an answer in JSON, cut into pieces where a network would."""
+    if isinstance(answer, Answer):
+        return answer
+    text = json.dumps(answer, ensure_ascii=False)
+    return make_reply([text[start : start + PIECE] for start in range(0, len(text), PIECE)])
 
 
 def make_failure(
@@ -213,7 +287,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _answer(self, request: ReceivedRequest, answer: Answer) -> None:
-        if isinstance(answer, Failure):
+        if isinstance(answer, Silence):
+            self._pause(None)
+        elif isinstance(answer, Failure):
             self._send_whole(answer.status, answer.body, answer.headers)
         elif isinstance(answer, Raw):
             self._begin_stream(answer.content_type)
@@ -222,20 +298,21 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_block(block)
             self._end_stream(drop=answer.drop)
         elif isinstance(request.body, dict) and request.body.get("stream"):
-            self._stream(answer, request.body)
+            self._stream(answer, AnthropicForm(request) if request.to_anthropic else OpenAiForm(request))
         else:
             self._pause(answer.delay * len(answer.pieces))
             self._send_whole(200, json.dumps(_completion(answer)).encode(), {})
 
-    def _stream(self, reply: Reply, body: Mapping[str, Any]) -> None:
+    def _stream(self, reply: Reply, form: "OpenAiForm | AnthropicForm") -> None:
         self._begin_stream("text/event-stream")
-        model = reply.model or body.get("model", "fake-model")
+        for block in form.beginning(reply):
+            self._send_block(block)
         for number, piece in enumerate(reply.pieces):
             if number == reply.drop_after:
                 return self._end_stream(drop=True)
             self._pause(None if number == reply.stall_after else reply.delay)
-            self._send_block(event(chunk(piece, model=model)))
-        for block in _ending(reply, body, model):
+            self._send_block(b"data: {oops\n\n" if number == reply.garble_after else form.piece(reply, piece))
+        for block in form.ending(reply):
             self._send_block(block)
         return self._end_stream(drop=reply.drop_after is not None)
 
@@ -281,15 +358,105 @@ def _parsed(body: bytes) -> Any:
         return body
 
 
-def _ending(reply: Reply, body: Mapping[str, Any], model: str) -> Iterator[bytes]:
-    if reply.finish_reason is not None:
-        yield event(chunk(finish_reason=reply.finish_reason, model=model))
-    if reply.usage is not None and (body.get("stream_options") or {}).get("include_usage"):
-        yield event(
-            {"object": "chat.completion.chunk", "model": model, "choices": [], "usage": _usage(reply)}
+class OpenAiForm:
+    """A reply in chunks of a chat completion."""
+
+    def __init__(self, request: ReceivedRequest) -> None:
+        self.body = request.body
+
+    def model(self, reply: Reply) -> str:
+        return reply.model or self.body.get("model", "fake-model")
+
+    def beginning(self, reply: Reply) -> Iterator[bytes]:
+        return iter(())
+
+    def piece(self, reply: Reply, text: str) -> bytes:
+        return event(chunk(text, model=self.model(reply)))
+
+    def ending(self, reply: Reply) -> Iterator[bytes]:
+        if reply.finish_reason is not None:
+            yield event(chunk(finish_reason=reply.finish_reason, model=self.model(reply)))
+        if reply.usage is not None and (self.body.get("stream_options") or {}).get("include_usage"):
+            shape = {"object": "chat.completion.chunk", "model": self.model(reply), "choices": []}
+            yield event(shape | {"usage": _usage(reply)})
+        if reply.done:
+            yield event("[DONE]")
+
+
+class AnthropicForm:
+    """A reply in the events of a streamed message."""
+
+    STOP_REASONS = {"stop": "end_turn", "length": "max_tokens"}
+
+    def __init__(self, request: ReceivedRequest) -> None:
+        self.body = request.body
+        self.by_tool = "tools" in request.body
+
+    def beginning(self, reply: Reply) -> Iterator[bytes]:
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "stop_reason": None}
+        message["model"] = reply.model or self.body["model"]
+        if reply.usage is not None:
+            message["usage"] = {"input_tokens": reply.usage[0], "output_tokens": 1}
+        block = (
+            {"type": "tool_use", "name": "x", "input": {}} if self.by_tool else {"type": "text", "text": ""}
         )
-    if reply.done:
-        yield event("[DONE]")
+        yield named_event({"type": "message_start", "message": message})
+        yield named_event({"type": "content_block_start", "index": 0, "content_block": block})
+        yield named_event({"type": "ping"})
+
+    def piece(self, reply: Reply, text: str) -> bytes:
+        kind, key = ("input_json_delta", "partial_json") if self.by_tool else ("text_delta", "text")
+        delta = {"type": kind, key: text}
+        return named_event({"type": "content_block_delta", "index": 0, "delta": delta})
+
+    def ending(self, reply: Reply) -> Iterator[bytes]:
+        yield named_event({"type": "content_block_stop", "index": 0})
+        if reply.finish_reason is not None:
+            stop_reason = self.STOP_REASONS.get(reply.finish_reason, reply.finish_reason)
+            end: dict[str, Any] = {"type": "message_delta", "delta": {"stop_reason": stop_reason}}
+            usage = {"usage": {"output_tokens": reply.usage[1]}} if reply.usage else {}
+            yield named_event(end | usage)
+        if reply.done:
+            yield named_event({"type": "message_stop"})
+
+
+def named_event(data: Mapping[str, Any]) -> bytes:
+    """Return one server-sent event with a name, as Anthropic sends them."""
+    return f"event: {data['type']}\n".encode() + event(data)
+
+
+def _one_after_another(answers: Sequence[Answer]) -> Answerer:
+    left = list(answers)
+    lock = threading.Lock()
+
+    def next_answer(request: ReceivedRequest) -> Answer:
+        with lock:
+            return left.pop(0) if len(left) > 1 else left[0]
+
+    return next_answer
+
+
+def _asks_by(request: ReceivedRequest, way: str) -> bool:
+    return way in request.body or (request.body.get("response_format") or {}).get("type") == way
+
+
+def _text_of(content: Any) -> str:
+    return content if isinstance(content, str) else "".join(block["text"] for block in content)
+
+
+def _emptiest(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Any:
+    """Return the JSON that says as little as a schema allows."""
+    root = root or schema
+    if "$ref" in schema:
+        return _emptiest(root["$defs"][schema["$ref"].rpartition("/")[2]], root)
+    if choice := next(chain(schema.get("anyOf", ()), schema.get("oneOf", ())), None):
+        return _emptiest(choice, root)
+    if "const" in schema or "enum" in schema:
+        return schema["const"] if "const" in schema else schema["enum"][0]
+    if schema.get("type") == "object" or not schema:
+        required = schema.get("required", ())
+        return {name: _emptiest(schema["properties"][name], root) for name in required}
+    return {"array": [], "string": "", "boolean": False, "null": None}.get(schema["type"], 0)
 
 
 def _completion(reply: Reply) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import LlmProvider, Settings, SettingsError, load_settings
+from app.llm.choice import LlmProvider
+from app.settings import Settings, SettingsError, load_settings
 
 PRODUCTION = {
     "_env_file": None,

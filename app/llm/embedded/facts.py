@@ -9,3 +9,6 @@ FILE_SHA256: Final = "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec43693
 # Conversations that keep their prompt in memory side by side, and the window of each.
 SLOTS: Final = 4
 SLOT_TOKENS: Final = 4_096
+# One more, for structured answers: a long question is not to push a conversation out of its slot.
+QUESTION_SLOT: Final = SLOTS
+ALL_SLOTS: Final = SLOTS + 1

@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol, cast
 from urllib.parse import urlsplit
 
 from app.llm.embedded.errors import EmbeddedModelError
-from app.llm.embedded.facts import SLOT_TOKENS, SLOTS
+from app.llm.embedded.facts import ALL_SLOTS, SLOT_TOKENS
 from app.llm.embedded.fetch import fetch_model
 from app.llm.embedded.probe import check_runtime
 from app.llm.embedded.state import NOT_STARTED, Stage, State, write_state
@@ -118,8 +118,8 @@ def _adjust(parameters: object, api_key: str) -> None:
         "hostnames": ["127.0.0.1"],
         "port": 0,
         "api_keys": [api_key],
-        "n_parallel": SLOTS,
-        "n_ctx": SLOTS * SLOT_TOKENS,
+        "n_parallel": ALL_SLOTS,
+        "n_ctx": ALL_SLOTS * SLOT_TOKENS,
         "n_batch": BATCH_TOKENS,
         "n_ubatch": BATCH_TOKENS,
         "cache_ram_mib": PROMPT_CACHE_MIB,

@@ -28,6 +28,7 @@ def make_settings(model: FakeModel, tmp_path: Path) -> MakeSettings:
             "llm_base_url": model.base_url,
             "llm_api_key": "sk-a-very-secret-key",
             "llm_model": "test-model",
+            "llm_retries": 0,
             "llm_scripted_pause": 0,
             "local_model_dir": tmp_path / "cache",
             "local_model_state": tmp_path / "state" / "local-model.json",

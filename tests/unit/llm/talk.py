@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.llm.interface import ChatRequest, Completion, Line, ModelAdapter, Speaker
+from app.llm.interface import ChatRequest, Completion, Line, ModelAdapter, Speaker, StructuredRequest
 
 
 def said(*texts: str) -> tuple[Line, ...]:
@@ -22,6 +22,25 @@ def chat_request(*texts: str, **more: Any) -> ChatRequest:
         "conversation": "conversation-1",
     }
     return ChatRequest(**(fields | more))
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"covered": {"type": "array", "items": {"type": "integer"}}},
+    "required": ["covered"],
+    "additionalProperties": False,
+}
+
+
+def question(prompt: str = "Which objectives are covered?", **more: Any) -> StructuredRequest:
+    fields = {
+        "instructions": "You judge conversations.",
+        "prompt": prompt,
+        "name": "judgement",
+        "schema": SCHEMA,
+        "conversation": "conversation-1",
+    }
+    return StructuredRequest(**(fields | more))
 
 
 def whole(adapter: ModelAdapter, request: ChatRequest) -> tuple[str, Completion]:

@@ -392,7 +392,7 @@ class CommonParams:
 class Server:
     def __init__(self, parameters):
         assert parameters.hostnames == ["127.0.0.1"] and len(parameters.api_keys[0]) > 30
-        assert (parameters.n_ctx, parameters.n_parallel, parameters.no_extra_bufts) == (16384, 4, True)
+        assert (parameters.n_ctx, parameters.n_parallel, parameters.no_extra_bufts) == (20480, 5, True)
         if open(parameters.model.path).read() == "broken":
             raise RuntimeError("failed to load model")
         self.listening_address = "http://127.0.0.1:4242"

@@ -1,15 +1,17 @@
 import logging
+import time
 from typing import Any
 
 import pytest
 
+from app.llm.choice import LlmProvider
 from app.llm.embedded.facts import MODEL_NAME
 from app.llm.embedded.state import Stage, State, write_state
 from app.llm.interface import Completion, ModelError, ModelErrorCode, ModelStatus, Readiness
 from app.llm.local import DEFLECTIONS, slot_of
 from app.llm.scripted import SCRIPTED_NAME
 from app.llm.selection import LocalOrScriptedAdapter, build_adapter, prime
-from app.settings import LlmProvider, Settings
+from app.settings import Settings
 from tests.support.fake_model import FakeModel, Raw, event, make_failure
 from tests.unit.llm.conftest import MakeSettings
 from tests.unit.llm.talk import chat_request, whole
@@ -139,7 +141,7 @@ def test_a_broken_server_is_an_error(
     model.in_turn(answer)
 
     with pytest.raises(ModelError) as caught:
-        list(adapter._local.stream(chat_request("Hello")))
+        list(adapter._local.stream(chat_request("Hello"), time.monotonic() + 10))
 
     assert caught.value.code is code
 

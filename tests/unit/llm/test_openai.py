@@ -7,8 +7,9 @@ from email.utils import format_datetime
 
 import pytest
 
-from app.llm.interface import Completion, ModelError, ModelErrorCode, Readiness
-from app.llm.openai import CUE, OpenAiAdapter
+from app.llm.interface import Completion, ModelAdapter, ModelError, ModelErrorCode, Readiness
+from app.llm.selection import build_adapter
+from app.llm.turns import CUE
 from tests.support.fake_model import FakeModel, Raw, Reply, chunk, event, make_failure
 from tests.unit.llm.conftest import MakeSettings
 from tests.unit.llm.talk import chat_request, whole
@@ -17,17 +18,17 @@ DONE = event("[DONE]")
 
 
 @pytest.fixture
-def adapter(make_settings: MakeSettings) -> OpenAiAdapter:
-    return OpenAiAdapter(make_settings())
+def adapter(make_settings: MakeSettings) -> ModelAdapter:
+    return build_adapter(make_settings())
 
 
-def failure_of(adapter: OpenAiAdapter, *texts: str) -> ModelError:
+def failure_of(adapter: ModelAdapter, *texts: str) -> ModelError:
     with pytest.raises(ModelError) as caught:
         whole(adapter, chat_request(*(texts or ("Hello",))))
     return caught.value
 
 
-def test_a_reply_comes_whole_and_with_its_cost(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_a_reply_comes_whole_and_with_its_cost(adapter: ModelAdapter, model: FakeModel) -> None:
     model.reply_with("Good day, I have a complaint.", usage=(11, 6))
 
     text, completion = whole(adapter, chat_request("Hello"))
@@ -36,7 +37,7 @@ def test_a_reply_comes_whole_and_with_its_cost(adapter: OpenAiAdapter, model: Fa
     assert completion == Completion("test-model", 11, 6)
 
 
-def test_the_request_says_who_said_what(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_the_request_says_who_said_what(adapter: ModelAdapter, model: FakeModel) -> None:
     whole(adapter, chat_request("One", "Two", "Three", max_tokens=99))
 
     asked = model.requests[0]
@@ -49,19 +50,19 @@ def test_the_request_says_who_said_what(adapter: OpenAiAdapter, model: FakeModel
     assert asked.headers["User-Agent"] == "ai-experiences"
 
 
-def test_a_persona_that_opens_gets_a_cue(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_a_persona_that_opens_gets_a_cue(adapter: ModelAdapter, model: FakeModel) -> None:
     whole(adapter, chat_request())
 
     assert model.requests[0].messages[-1] == CUE
 
 
 def test_without_a_key_none_is_sent(make_settings: MakeSettings, model: FakeModel) -> None:
-    whole(OpenAiAdapter(make_settings(llm_api_key=None)), chat_request("Hello"))
+    whole(build_adapter(make_settings(llm_api_key=None)), chat_request("Hello"))
 
     assert "Authorization" not in model.requests[0].headers
 
 
-def test_tokens_come_while_the_model_writes(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_tokens_come_while_the_model_writes(adapter: ModelAdapter, model: FakeModel) -> None:
     model.reply_with(["One ", "two ", "three."], stall_after=1)
 
     stream = adapter.stream(chat_request("Hello"))
@@ -70,19 +71,19 @@ def test_tokens_come_while_the_model_writes(adapter: OpenAiAdapter, model: FakeM
     stream.close()
 
 
-def test_the_limit_is_told(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_the_limit_is_told(adapter: ModelAdapter, model: FakeModel) -> None:
     model.reply_with("And then I", finish_reason="length")
 
     assert whole(adapter, chat_request("Hello"))[1].truncated
 
 
-def test_missing_usage_is_none(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_missing_usage_is_none(adapter: ModelAdapter, model: FakeModel) -> None:
     model.reply_with("Yes.", usage=None)
 
     assert whole(adapter, chat_request("Hello"))[1] == Completion("test-model")
 
 
-def test_the_connection_is_used_again(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_the_connection_is_used_again(adapter: ModelAdapter, model: FakeModel) -> None:
     opened = []
     accept = model._server.get_request
     model._server.get_request = lambda: opened.append(1) or accept()  # type: ignore[method-assign]
@@ -93,7 +94,7 @@ def test_the_connection_is_used_again(adapter: OpenAiAdapter, model: FakeModel) 
     assert len(opened) == 1
 
 
-def test_closing_the_stream_hangs_up(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_closing_the_stream_hangs_up(adapter: ModelAdapter, model: FakeModel) -> None:
     model.reply_with(["One ", "two ", "three."], stall_after=1)
     stream = adapter.stream(chat_request("Hello"))
     next(stream)
@@ -116,21 +117,21 @@ def test_closing_the_stream_hangs_up(adapter: OpenAiAdapter, model: FakeModel) -
     ],
 )
 def test_every_dialect_of_streaming_is_read(
-    adapter: OpenAiAdapter, model: FakeModel, blocks: tuple[bytes, ...]
+    adapter: ModelAdapter, model: FakeModel, blocks: tuple[bytes, ...]
 ) -> None:
     model.send_raw(*blocks)
 
     assert whole(adapter, chat_request("Hello"))[0] == "Hi"
 
 
-def test_a_character_may_be_cut_in_two(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_a_character_may_be_cut_in_two(adapter: ModelAdapter, model: FakeModel) -> None:
     stream = event(chunk("Grüße 🎉", finish_reason="stop"))
     model.send_raw(*(bytes([byte]) for byte in stream), DONE)
 
     assert whole(adapter, chat_request("Hello"))[0] == "Grüße 🎉"
 
 
-def test_what_is_lost_after_the_last_word_is_no_loss(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_what_is_lost_after_the_last_word_is_no_loss(adapter: ModelAdapter, model: FakeModel) -> None:
     model.send_raw(event(chunk("Hi", finish_reason="stop")), drop=True)
 
     assert whole(adapter, chat_request("Hello"))[0] == "Hi"
@@ -157,7 +158,7 @@ def test_what_is_lost_after_the_last_word_is_no_loss(adapter: OpenAiAdapter, mod
     ],
 )
 def test_what_may_pass_can_be_tried_again(
-    adapter: OpenAiAdapter, model: FakeModel, answer: Reply, code: ModelErrorCode
+    adapter: ModelAdapter, model: FakeModel, answer: Reply, code: ModelErrorCode
 ) -> None:
     model.in_turn(answer)
 
@@ -167,7 +168,7 @@ def test_what_may_pass_can_be_tried_again(
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 422])
-def test_what_is_set_up_wrongly_cannot(adapter: OpenAiAdapter, model: FakeModel, status: int) -> None:
+def test_what_is_set_up_wrongly_cannot(adapter: ModelAdapter, model: FakeModel, status: int) -> None:
     model.fail_with(status, {"error": {"message": "No such model"}}, {"Location": "/elsewhere"})
 
     error = failure_of(adapter)
@@ -186,7 +187,7 @@ def in_half_a_minute() -> str:
     [(lambda: "7", 7, 7), (in_half_a_minute, 20, 31), (lambda: "Wed, 01 Jan 2020 00:00:00 GMT", 0, 0)],
 )
 def test_retry_after_is_read(
-    adapter: OpenAiAdapter, model: FakeModel, header: Callable[[], str], least: float, most: float
+    adapter: ModelAdapter, model: FakeModel, header: Callable[[], str], least: float, most: float
 ) -> None:
     model.fail_with(429, headers={"Retry-After": header()})
 
@@ -196,7 +197,7 @@ def test_retry_after_is_read(
     assert least <= wait <= most
 
 
-def test_retry_after_that_is_nonsense_is_none(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_retry_after_that_is_nonsense_is_none(adapter: ModelAdapter, model: FakeModel) -> None:
     model.fail_with(429, headers={"Retry-After": "soon"})
 
     assert failure_of(adapter).retry_after is None
@@ -206,7 +207,7 @@ def test_nobody_there_is_unreachable(make_settings: MakeSettings) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    adapter = OpenAiAdapter(make_settings(llm_base_url=f"http://127.0.0.1:{port}/v1"))
+    adapter = build_adapter(make_settings(llm_base_url=f"http://127.0.0.1:{port}/v1"))
 
     error = failure_of(adapter)
 
@@ -214,8 +215,8 @@ def test_nobody_there_is_unreachable(make_settings: MakeSettings) -> None:
 
 
 def test_a_bad_address_or_key_is_refused_without_quoting_it(make_settings: MakeSettings) -> None:
-    for settings in (make_settings(llm_api_key="sk-\nsecret"), make_settings(llm_base_url="nonsense://x")):
-        error = failure_of(OpenAiAdapter(settings))
+    for settings in (make_settings(llm_api_key="sk-\nsecret"), make_settings(llm_base_url="http://a b/v1")):
+        error = failure_of(build_adapter(settings))
 
         assert (error.code, error.retryable) == (ModelErrorCode.REFUSED, False)
         assert "secret" not in str(error)
@@ -223,14 +224,14 @@ def test_a_bad_address_or_key_is_refused_without_quoting_it(make_settings: MakeS
 
 def test_a_stalled_model_times_out(make_settings: MakeSettings, model: FakeModel) -> None:
     model.reply_with(["One ", "two"], stall_after=1)
-    adapter = OpenAiAdapter(make_settings(llm_token_timeout=0.2))
+    adapter = build_adapter(make_settings(llm_token_timeout=0.2))
 
     assert failure_of(adapter).code is ModelErrorCode.TIMEOUT
 
 
 def test_keeping_the_line_open_is_no_token(make_settings: MakeSettings, model: FakeModel) -> None:
-    model.send_raw(*[b": still here\n\n"] * 100, delay=0.05)
-    adapter = OpenAiAdapter(make_settings(llm_token_timeout=0.2))
+    model.send_raw(event(chunk("One ")), *[b": still here\n\n"] * 100, delay=0.05)
+    adapter = build_adapter(make_settings(llm_token_timeout=0.2))
     began = time.monotonic()
 
     assert failure_of(adapter).code is ModelErrorCode.TIMEOUT
@@ -239,7 +240,7 @@ def test_keeping_the_line_open_is_no_token(make_settings: MakeSettings, model: F
 
 def test_a_turn_without_end_times_out(make_settings: MakeSettings, model: FakeModel) -> None:
     model.reply_with("word " * 200, delay=0.02)
-    adapter = OpenAiAdapter(make_settings(llm_turn_timeout=0.3))
+    adapter = build_adapter(make_settings(llm_turn_timeout=0.3))
     began = time.monotonic()
 
     assert failure_of(adapter).code is ModelErrorCode.TIMEOUT
@@ -248,7 +249,7 @@ def test_a_turn_without_end_times_out(make_settings: MakeSettings, model: FakeMo
 
 def test_a_stall_cannot_stretch_the_turn(make_settings: MakeSettings, model: FakeModel) -> None:
     model.reply_with("word " * 10, delay=0.05, stall_after=5)
-    adapter = OpenAiAdapter(make_settings(llm_turn_timeout=0.5, llm_token_timeout=30))
+    adapter = build_adapter(make_settings(llm_turn_timeout=0.5, llm_token_timeout=30))
     began = time.monotonic()
 
     assert failure_of(adapter).code is ModelErrorCode.TIMEOUT
@@ -256,7 +257,7 @@ def test_a_stall_cannot_stretch_the_turn(make_settings: MakeSettings, model: Fak
 
 
 def test_a_server_that_does_not_close_the_body_does_not_hold_the_turn(
-    adapter: OpenAiAdapter, model: FakeModel
+    adapter: ModelAdapter, model: FakeModel
 ) -> None:
     model.in_turn(Raw((event(chunk("Hi", finish_reason="stop")) + DONE, b": late\n\n"), delay=1.0))
     stream = adapter.stream(chat_request("Hello"))
@@ -279,7 +280,7 @@ REFUSES_LIMIT = make_failure(
 REFUSES_USAGE = make_failure(422, {"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs"}]})
 
 
-def test_what_a_server_refuses_is_left_out_and_remembered(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_what_a_server_refuses_is_left_out_and_remembered(adapter: ModelAdapter, model: FakeModel) -> None:
     model.in_turn(REFUSES_LIMIT, REFUSES_USAGE, Reply(("Yes.",)))
 
     for _ in range(2):
@@ -291,7 +292,7 @@ def test_what_a_server_refuses_is_left_out_and_remembered(adapter: OpenAiAdapter
     assert not {"max_tokens", "stream_options"} & last.keys()
 
 
-def test_what_did_not_help_is_not_remembered(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_what_did_not_help_is_not_remembered(adapter: ModelAdapter, model: FakeModel) -> None:
     model.in_turn(REFUSES_LIMIT, REFUSES_LIMIT, Reply(("Yes.",)))
 
     assert failure_of(adapter).code is ModelErrorCode.REFUSED
@@ -305,7 +306,7 @@ def test_what_did_not_help_is_not_remembered(adapter: OpenAiAdapter, model: Fake
     ["sk-a-very-secret-key", "My grandmother told me so", "a customer whose espresso machine is broken"],
 )
 def test_the_detail_quotes_neither_key_nor_conversation(
-    adapter: OpenAiAdapter, model: FakeModel, quoted: str
+    adapter: ModelAdapter, model: FakeModel, quoted: str
 ) -> None:
     words = chat_request().instructions if "espresso" in quoted else quoted
     model.fail_with(400, {"error": {"message": f"bad input: {words}"}})
@@ -317,7 +318,7 @@ def test_the_detail_quotes_neither_key_nor_conversation(
 
 
 def test_nothing_said_is_logged(
-    adapter: OpenAiAdapter, model: FakeModel, caplog: pytest.LogCaptureFixture
+    adapter: ModelAdapter, model: FakeModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     model.reply_with("A most confidential reply.")
@@ -328,7 +329,7 @@ def test_nothing_said_is_logged(
     assert "private" not in caplog.text
 
 
-def test_the_status_names_the_model(adapter: OpenAiAdapter, model: FakeModel) -> None:
+def test_the_status_names_the_model(adapter: ModelAdapter, model: FakeModel) -> None:
     status = adapter.status()
 
     assert (status.name, status.readiness, status.scripted) == ("test-model", Readiness.READY, False)

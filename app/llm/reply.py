@@ -1,0 +1,88 @@
+"""Reading a reply while it is written, whatever form its events have."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import orjson
+
+from app.llm.http import Answer
+from app.llm.interface import Completion, ModelError, ModelErrorCode
+from app.llm.model import Pieces
+from app.text import clean_line
+
+MAX_MODEL_NAME = 200
+MAX_COUNT = 2**31 - 1
+OUT_OF_ROOM = frozenset({"length", "max_tokens", "model_context_window_exceeded"})
+
+
+@dataclass
+class Reply(ABC):
+    """What is known of a reply so far. ``private`` are the words that no log is to quote."""
+
+    model: str
+    private: tuple[str, ...]
+    spoken: bool = False
+    done: bool = False
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    _named: object = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the server has said that there is no more."""
+        return self.done or self.finish_reason is not None
+
+    def take(self, data: bytes) -> str | None:
+        """Note what an event tells and return the text in it, None at the end. Raises `ModelError`."""
+        try:
+            text = self.read(data)
+        except (orjson.JSONDecodeError, AttributeError, TypeError, LookupError) as error:
+            raise ModelError(ModelErrorCode.BAD_ANSWER, "an event that cannot be read") from error
+        if text and not self.spoken:
+            self.spoken = bool(text.strip())
+        return text
+
+    @abstractmethod
+    def read(self, data: bytes) -> str | None:
+        """Do what `take` says; errors of a malformed event may pass."""
+
+    def note_model(self, name: object) -> None:
+        """Keep the name that the server gives the model, where it gives one; most repeat it with each token."""
+        if name == self._named:
+            return
+        self._named = name
+        self.model = clean_line(name, MAX_MODEL_NAME) or self.model
+
+    def completion(self) -> Completion:
+        """Return how the reply ended, or raise if it did not end or says nothing."""
+        if not self.complete:
+            raise ModelError(ModelErrorCode.BAD_ANSWER, "the reply broke off")
+        if not self.spoken:
+            raise ModelError(ModelErrorCode.BAD_ANSWER, f"an empty reply ({self.finish_reason})")
+        truncated = self.finish_reason in OUT_OF_ROOM
+        return Completion(self.model, self.prompt_tokens, self.completion_tokens, truncated)
+
+
+def read_reply(answer: Answer, reply: Reply) -> Pieces:
+    """Yield the pieces of an answer; its connection can be used again when it was read to the end."""
+    try:
+        yield from _texts(answer, reply)
+        yield reply.completion()
+        answer.finish()
+    finally:
+        answer.close()
+
+
+def count(value: object, known: int | None = None) -> int | None:
+    """Take a token count from outside; what is none leaves what is known."""
+    return value if isinstance(value, int) and 0 <= value <= MAX_COUNT else known
+
+
+def _texts(answer: Answer, reply: Reply) -> Pieces:
+    try:
+        yield from answer.texts(reply.take)
+    except ModelError:
+        # What is lost after the last word is no loss.
+        if not reply.complete:
+            raise
