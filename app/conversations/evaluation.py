@@ -1,13 +1,58 @@
-"""Evaluations of conversations: how well a student did, with moments that prove it."""
+"""Evaluations of conversations: how well a student did, with moments that prove it.
 
+One is made at a time for each conversation, whoever asks and in whichever process: a lease in the database says that
+it is being made, and a process that dies stops renewing it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func
-from sqlmodel import Session, select
+from flask_babel import lazy_gettext as _l
+from sqlalchemy import func, or_, update
+from sqlalchemy.exc import NoResultFound, SQLAlchemyError
+from sqlmodel import Session, col, select
 
+from app.conversations.evaluator import evaluate
 from app.conversations.models import Conversation, EvaluationRecord, Message, MessageState
+from app.conversations.prompt import EVALUATOR_VERSION
+from app.conversations.service import messages_of
+from app.database import Database, upsert, utc_now
+from app.errors import AppError, ConflictError
+from app.llm.interface import ModelAdapter, ModelError, ModelErrorCode, ModelStatus, Speaker
+
+logger = logging.getLogger(__name__)
+LEASE = timedelta(seconds=20)
+RENEW_EVERY = 5.0
+POLL_EVERY = 0.5
+BROKEN_OFF = "interrupted"
+
+
+class NothingToEvaluateError(ConflictError):
+    """Evaluating a conversation in which the student has said nothing."""
+
+    code = "nothing_to_evaluate"
+    title = _l("There is nothing to evaluate")
+    message = _l("The student has not written anything yet.")
+
+
+class EvaluationFailedError(AppError):
+    """The model did not give an evaluation. An earlier one stays as it was."""
+
+    status = 503
+    retryable = True
+    title = _l("The evaluation was not made")
+    message = _l("The AI did not answer as it should. Try again in a moment.")
+
+    def __init__(self, code: str) -> None:
+        super().__init__(log=code)
+        self.code = code
+        self.retryable = code != ModelErrorCode.REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +63,6 @@ class Evaluation:
     key_moments, learning_objectives_evaluation and evaluation_metrics. Scores are 0 to 100.
     """
 
-    id: int
     result: dict[str, Any]
     model: str
     prompt_version: str
@@ -26,8 +70,22 @@ class Evaluation:
     stale: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """How it stands with a conversation's evaluation: the latest; if one is being made; why the last one failed."""
+
+    evaluation: Evaluation | None = None
+    under_way: bool = False
+    error_code: str | None = None
+
+
 def evaluation_of(session: Session, conversation: Conversation) -> Evaluation | None:
     """Return the latest evaluation of a conversation; None where none was made. One query."""
+    return desk_of(session, conversation).evaluation
+
+
+def desk_of(session: Session, conversation: Conversation) -> Desk:
+    """Return how it stands with a conversation's evaluation. One query."""
     newest = (
         select(func.max(Message.id))
         .where(Message.conversation_id == conversation.id, Message.state == MessageState.COMPLETE)
@@ -36,17 +94,147 @@ def evaluation_of(session: Session, conversation: Conversation) -> Evaluation | 
     found = session.exec(
         select(EvaluationRecord, newest).where(EvaluationRecord.conversation_id == conversation.id)
     ).first()
-    return _as_evaluation(*found) if found else None
+    if found is None:
+        return Desk()
+    record, newest_id = found
+    under_way = record.lease_until is not None and record.lease_until > utc_now()
+    broken_off = record.lease_until is not None and not under_way
+    return Desk(
+        evaluation=_as_evaluation(record, newest_id or 0),
+        under_way=under_way,
+        error_code=BROKEN_OFF if broken_off else record.error_code,
+    )
 
 
-def _as_evaluation(record: EvaluationRecord, newest: int | None) -> Evaluation | None:
+class Evaluations:
+    """Makes evaluations. Who may ask for one is the caller's to know."""
+
+    def __init__(self, database: Database, model: ModelAdapter) -> None:
+        self._database, self._model = database, model
+
+    def status(self) -> ModelStatus:
+        """Say which model evaluates."""
+        return self._model.status()
+
+    def evaluate(self, conversation_id: int) -> Evaluation:
+        """Make an evaluation, or wait for the one that is being made.
+
+        Takes as long as the model; no database connection is held meanwhile. Raises `NothingToEvaluateError` or
+        `EvaluationFailedError`.
+        """
+        if self._claim(conversation_id):
+            self._make(conversation_id)
+        while (desk := self._desk(conversation_id)).under_way:
+            time.sleep(POLL_EVERY)
+        if desk.error_code or desk.evaluation is None:
+            raise EvaluationFailedError(desk.error_code or BROKEN_OFF)
+        return desk.evaluation
+
+    def begin(self, conversation_id: int) -> None:
+        """Have an evaluation made by a thread of its own, unless one is being made. Raises `NothingToEvaluateError`."""
+        if self._claim(conversation_id):
+            name = f"evaluation-{conversation_id}"
+            threading.Thread(target=self._make, args=(conversation_id,), name=name, daemon=True).start()
+
+    def _claim(self, conversation_id: int) -> bool:
+        """Take on making the evaluation; False where somebody else is at it."""
+        free = or_(col(EvaluationRecord.lease_until).is_(None), col(EvaluationRecord.lease_until) < utc_now())
+        with self._database.transaction() as session:
+            _require_student(session, conversation_id)
+            try:
+                upsert(
+                    session,
+                    EvaluationRecord,
+                    key={"conversation_id": conversation_id},
+                    values={"lease_until": utc_now() + LEASE, "error_code": None},
+                    where=free,
+                )
+            except NoResultFound:
+                return False
+        return True
+
+    def _make(self, conversation_id: int) -> None:
+        """Make the evaluation that was claimed, and store it or why it failed. Never raises."""
+        with self._renewing(conversation_id):
+            outcome = self._outcome(conversation_id)
+        try:
+            self._update(conversation_id, outcome | {"lease_until": None})
+        except SQLAlchemyError:
+            # Its lease runs out, and another can be asked for.
+            logger.exception("the evaluation of conversation %s could not be stored", conversation_id)
+
+    def _outcome(self, conversation_id: int) -> dict[str, Any]:
+        try:
+            return self._evaluate(conversation_id)
+        except ModelError as error:
+            logger.warning("conversation %s was not evaluated: %s", conversation_id, error)
+            return {"error_code": error.code}
+        except Exception:
+            logger.exception("conversation %s was not evaluated", conversation_id)
+            return {"error_code": AppError.code}
+
+    def _evaluate(self, conversation_id: int) -> dict[str, Any]:
+        with self._database.snapshot() as session:
+            conversation = session.get_one(Conversation, conversation_id)
+            messages = messages_of(session, conversation)
+        result, answer = evaluate(self._model, conversation, messages)
+        whole = [message.id for message in messages if message.state is MessageState.COMPLETE]
+        return {
+            "result": result,
+            "until_message_id": max(whole),
+            "model": answer.model,
+            "prompt_version": EVALUATOR_VERSION,
+            "created_at": utc_now(),
+        }
+
+    @contextmanager
+    def _renewing(self, conversation_id: int) -> Iterator[None]:
+        """Renew the lease as long as the block runs."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(RENEW_EVERY):
+                try:
+                    self._update(conversation_id, {"lease_until": utc_now() + LEASE})
+                except SQLAlchemyError:
+                    logger.exception("a lease was not renewed")
+
+        renewer = threading.Thread(target=renew, name=f"evaluation-lease-{conversation_id}", daemon=True)
+        renewer.start()
+        try:
+            yield
+        finally:
+            done.set()
+            renewer.join()
+
+    def _update(self, conversation_id: int, values: dict[str, Any]) -> None:
+        with self._database.transaction() as session:
+            session.execute(
+                update(EvaluationRecord)
+                .where(col(EvaluationRecord.conversation_id) == conversation_id)
+                .values(**values)
+            )
+
+    def _desk(self, conversation_id: int) -> Desk:
+        with self._database.snapshot() as session:
+            return desk_of(session, session.get_one(Conversation, conversation_id))
+
+
+def _require_student(session: Session, conversation_id: int) -> None:
+    spoken = select(Message.id).where(
+        Message.conversation_id == conversation_id, Message.speaker == Speaker.STUDENT
+    )
+    if session.exec(spoken.limit(1)).first() is None:
+        raise NothingToEvaluateError(log=f"conversation {conversation_id}")
+
+
+def _as_evaluation(record: EvaluationRecord, newest: int) -> Evaluation | None:
     if record.result is None or record.created_at is None:
         return None
     return Evaluation(
-        id=record.id,
         result=record.result,
         model=record.model or "",
         prompt_version=record.prompt_version or "",
         created_at=record.created_at,
-        stale=(newest or 0) > (record.until_message_id or 0),
+        stale=newest > (record.until_message_id or 0),
     )

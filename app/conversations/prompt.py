@@ -46,6 +46,11 @@ class Scenario(BaseModel):
     evaluation_metrics: tuple[EvaluationMetric, ...] = ()
     max_turns: int | None = None
     script: dict[str, Any] | None = None
+    @property
+    def enabled_metrics(self) -> list[EvaluationMetric]:
+        """The metrics that evaluations look at."""
+        return [metric for metric in self.evaluation_metrics if metric.enabled]
+
 
 
 def pin(experience: Experience) -> dict[str, Any]:
@@ -118,8 +123,7 @@ def brief_evaluator(conversation: Conversation, messages: Sequence[Message], roo
     Of a long conversation the newest messages that fit, always the last one, and how many are left out.
     """
     scenario = Scenario.model_validate(conversation.scenario)
-    metrics = [metric for metric in scenario.evaluation_metrics if metric.enabled]
-    instructions = _render(f"evaluator-{EVALUATOR_VERSION}.txt", scenario=scenario, metrics=metrics)
+    instructions = _render(f"evaluator-{EVALUATOR_VERSION}.txt", scenario=scenario)
     task = f"evaluator-{EVALUATOR_VERSION}-task.txt"
     said = numbered(messages)
     room -= _tokens(instructions) + _tokens(_render(task, left_out=len(said), lines=()))

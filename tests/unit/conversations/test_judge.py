@@ -1,59 +1,20 @@
 """A model proposes what a student has shown; nothing counts without a quote that proves it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import pytest
 
 from app.conversations.judge import Finding, Judgement, judge
-from app.conversations.models import Conversation, Message, MessageState
+from app.conversations.models import MessageState
 from app.conversations.prompt import brief_judge
 from app.llm.interface import (
-    ChatRequest,
-    Completion,
     ModelError,
     ModelErrorCode,
-    ModelStatus,
-    Readiness,
-    Speaker,
-    StructuredAnswer,
-    StructuredRequest,
 )
 from app.llm.scripted import SCRIPTED_NAME, ScriptedAdapter
-
-OBJECTIVES = [
-    "Ask since when she is ill",
-    "Explain that antibiotics act on bacteria and not on viruses",
-    "Agree",
-]
-TALK = [
-    ("persona", "I need antibiotics! The leaflet says that they help against all kinds of germs."),
-    ("student", "Good morning. Since when have you been ill?"),
-    ("persona", "Since Saturday."),
-    ("student", "You have a cold. Antibiotics only kill bacteria, and yours is a virus."),
-]
-
-
-class Model:
-    """A model that gives the answers it is told, the last one again and again."""
-
-    def __init__(self, *answers: Any, context_tokens: int = 32_000) -> None:
-        self.answers, self.context_tokens = list(answers), context_tokens
-        self.requests: list[StructuredRequest] = []
-
-    def status(self) -> ModelStatus:
-        return ModelStatus("stub", Readiness.READY)
-
-    def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
-        raise NotImplementedError
-
-    def answer(self, request: StructuredRequest) -> StructuredAnswer:
-        self.requests.append(request)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, ModelError):
-            raise answer
-        return StructuredAnswer(answer, "stub")
+from tests.unit.conversations.talk import OBJECTIVES, TALK, Model, conversation, messages
 
 
 def finding(objective: int, message: int = 0, quote: str = "", **more: Any) -> dict[str, Any]:
@@ -63,25 +24,6 @@ def finding(objective: int, message: int = 0, quote: str = "", **more: Any) -> d
 
 def findings(*found: dict[str, Any]) -> dict[str, Any]:
     return {"objectives": list(found)}
-
-
-def conversation(judged_until: int = 0, **scenario: Any) -> Conversation:
-    told = {"title": "A cold", "pedagogical_guidance": "You are ill.", "learning_objectives": OBJECTIVES}
-    return Conversation(
-        id=7,
-        experience_id=1,
-        user_id=1,
-        scenario=told | scenario,
-        prompt_version="1",
-        judged_until=judged_until,
-    )
-
-
-def messages(talk: Sequence[tuple[str, str]] = TALK) -> list[Message]:
-    return [
-        Message(id=100 + number, conversation_id=7, speaker=Speaker(speaker), text=text)
-        for number, (speaker, text) in enumerate(talk)
-    ]
 
 
 def judged(*found: dict[str, Any], positions: Sequence[int] = (0, 1, 2)) -> Judgement:

@@ -1,0 +1,178 @@
+"""Evaluating a conversation: a model assesses it, and code drops each key moment whose quote does not stand there."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, model_validator
+
+from app.conversations.judge import scripted_findings
+from app.conversations.models import Conversation, Message
+from app.conversations.prompt import Scenario, brief_evaluator, numbered
+from app.conversations.quotes import prove
+from app.conversations.structured import ask
+from app.llm.interface import ModelAdapter, StructuredAnswer, StructuredRequest
+from app.text import clean_text
+
+ANSWER_TOKENS = 4_000
+# Of a small window, the answer may take at most one part in so many.
+ANSWER_SHARE = 3
+MOST_LINES = 8
+
+Score = Annotated[int, Field(ge=0, le=100)]
+Text = Annotated[str, AfterValidator(clean_text)]
+
+
+class KeyMoment(BaseModel):
+    """A moment that shows something of an objective. Objectives and messages go by their numbers, from 1."""
+
+    objective: int
+    message: int
+    quote: str
+
+
+class ObjectiveView(BaseModel):
+    """What a model says of one objective."""
+
+    objective: int
+    explanation: Text
+    met: bool
+    score: Score
+
+
+class MetricView(BaseModel):
+    """What a model says of one metric."""
+
+    metric: int
+    explanation: Text
+    score: Score
+
+
+class Assessment(BaseModel):
+    """What a model says of a conversation: once of each objective and of each metric that is enabled."""
+
+    overall_assessment: Text
+    overall_score: Score
+    strengths: list[Text]
+    areas_for_improvement: list[Text]
+    key_moments: list[KeyMoment]
+    objectives: list[ObjectiveView]
+    metrics: list[MetricView]
+
+    @model_validator(mode="after")
+    def _speaks_of_each(self, info: ValidationInfo) -> Self:
+        told: Scenario = (info.context or {})["scenario"]
+        _require_each("objectives", [view.objective for view in self.objectives], told.learning_objectives)
+        _require_each("metrics", [view.metric for view in self.metrics], told.enabled_metrics)
+        if not self.overall_assessment:
+            raise ValueError("overall_assessment is empty")
+        return self
+
+
+def evaluate(
+    model: ModelAdapter, conversation: Conversation, messages: Sequence[Message]
+) -> tuple[dict[str, Any], StructuredAnswer]:
+    """Return an evaluation in the shape of the REST API, and the model's answer that it is made from.
+
+    ``messages`` is the conversation, oldest first; see `brief_evaluator` for what of a long one is read. Raises
+    `ModelError`.
+    """
+    scenario, said = Scenario.model_validate(conversation.scenario), numbered(messages)
+    answer_tokens = min(ANSWER_TOKENS, model.context_tokens // ANSWER_SHARE)
+    brief = brief_evaluator(conversation, messages, model.context_tokens - answer_tokens)
+    request = StructuredRequest(
+        instructions=brief.instructions,
+        prompt=brief.prompt,
+        name="evaluation",
+        schema=Assessment.model_json_schema(),
+        conversation=f"evaluation-{conversation.id}",
+        max_tokens=answer_tokens,
+        scripted=_scripted_assessment(conversation, scenario, said),
+    )
+    assessment, answer = ask(model, request, Assessment, scenario=scenario)
+    return _as_result(assessment, scenario, said), answer
+
+
+def _as_result(assessment: Assessment, scenario: Scenario, said: Mapping[int, Message]) -> dict[str, Any]:
+    objectives, metrics = scenario.learning_objectives, scenario.enabled_metrics
+    return {
+        "overall_assessment": assessment.overall_assessment,
+        "overall_score": assessment.overall_score,
+        "strengths": [line for line in assessment.strengths if line][:MOST_LINES],
+        "areas_for_improvement": [line for line in assessment.areas_for_improvement if line][:MOST_LINES],
+        "key_moments": _proved(assessment.key_moments, objectives, said),
+        "learning_objectives_evaluation": [
+            {
+                "objective": objectives[view.objective - 1],
+                "met": view.met,
+                "score": view.score,
+                "explanation": view.explanation,
+            }
+            for view in sorted(assessment.objectives, key=lambda view: view.objective)
+        ],
+        "evaluation_metrics": [
+            {
+                "name": metrics[view.metric - 1].name,
+                "score": view.score,
+                "explanation": view.explanation,
+                "visible_to_learners": metrics[view.metric - 1].visible_to_learners,
+            }
+            for view in sorted(assessment.metrics, key=lambda view: view.metric)
+        ],
+    }
+
+
+def _proved(
+    moments: Sequence[KeyMoment], objectives: Sequence[str], said: Mapping[int, Message]
+) -> list[dict[str, Any]]:
+    """Return the moments whose quote proves something of an objective that there is."""
+    checked = [
+        (moment, prove(moment.quote, moment.message, said, objectives))
+        for moment in moments[:MOST_LINES]
+        if 0 < moment.objective <= len(objectives)
+    ]
+    return [
+        {
+            "learning_objective": objectives[moment.objective - 1],
+            "evidence": proof.quote,
+            "message_number": moment.message,
+        }
+        for moment, proof in checked
+        if proof is not None
+    ]
+
+
+def _require_each(what: str, numbers: Sequence[int], things: Sequence[object]) -> None:
+    if sorted(numbers) != list(range(1, len(things) + 1)):
+        raise ValueError(f"{what} must have one entry for each number from 1 to {len(things)}")
+
+
+def _scripted_assessment(
+    conversation: Conversation, scenario: Scenario, said: Mapping[int, Message]
+) -> dict[str, Any]:
+    """Return the assessment of the scripted demo: it counts the objectives whose words the student has used."""
+    found = {finding["objective"]: finding for finding in scripted_findings(conversation, said)["objectives"]}
+    objectives = dict(enumerate(scenario.learning_objectives, 1))
+    explanations = {True: "The words for it were found.", False: "No words for it were found."}
+    return {
+        "overall_assessment": (
+            f"Scripted demo: words for {len(found)} of {len(objectives)} learning objectives were found. "
+            "No AI model has read the conversation."
+        ),
+        "overall_score": 100 * len(found) // max(len(objectives), 1),
+        "strengths": [objectives[number] for number in found],
+        "areas_for_improvement": [text for number, text in objectives.items() if number not in found],
+        "key_moments": list(found.values()),
+        "objectives": [
+            {
+                "objective": number,
+                "met": number in found,
+                "score": 100 * (number in found),
+                "explanation": explanations[number in found],
+            }
+            for number in objectives
+        ],
+        "metrics": [
+            {"metric": number, "score": 0, "explanation": "The scripted demo does not look at this."}
+            for number, _ in enumerate(scenario.enabled_metrics, 1)
+        ],
+    }
