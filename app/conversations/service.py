@@ -19,7 +19,7 @@ from app.conversations.prompt import PROMPT_VERSION, pin
 from app.database import utc_now
 from app.errors import AppError, ConflictError, NotFoundError
 from app.experiences.models import Experience, WorkflowState
-from app.experiences.service import get_experience
+from app.experiences.service import get_experience, mark_started
 from app.identity import Identity
 from app.llm.interface import Speaker
 from app.lti.services import grades
@@ -183,6 +183,8 @@ def start_conversation(
     """
     identity.require_conversations()
     experience = get_experience(session, identity, experience_id)
+    if experience.started_at is None and not identity.converses_as_preview:
+        mark_started(session, identity, experience_id)
     current = latest_conversation(session, identity, experience)
     if current is not None:
         session.refresh(current, with_for_update=True)
@@ -391,8 +393,6 @@ def _add_conversation(
     opening = _opening(conversation, experience.opening_line)
     opening.client_key = _opening_key(client_key) if client_key else None
     session.add(opening)
-    if not conversation.is_preview and experience.started_at is None:
-        experience.started_at = utc_now()
     session.flush()
     return Start(conversation, opening)
 

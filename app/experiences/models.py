@@ -73,6 +73,11 @@ class Experience(SQLModel, table=True):
         return self.workflow_state is WorkflowState.PUBLISHED
 
     @property
+    def stays_published(self) -> bool:
+        """True once a student has begun what is published."""
+        return self.published and self.started_at is not None
+
+    @property
     def learning_objective(self) -> str:
         """The learning objectives as Canvas has them: one text, a line each."""
         return "\n".join(self.learning_objectives)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from app.errors import FieldError, InvalidInputError
-from app.experiences.models import MAX_PERSONA_NAME, MAX_TITLE, Experience
+from app.experiences.models import MAX_PERSONA_NAME, MAX_TITLE, Experience, WorkflowState
 from app.text import clean_text
 
 MAX_TEXT = 10_000
@@ -22,6 +22,7 @@ _TICKS = dict.fromkeys(("true", "1", "on", "yes", "y"), True) | dict.fromkeys(
     ("false", "0", "off", "no", ""), False
 )
 _BLANK = FieldError("blank", "can't be blank")
+NOT_INCLUDED = FieldError("inclusion", "is not included in the list")
 
 Rule = Callable[[object], Any]
 Errors = dict[str, list[FieldError]]
@@ -40,6 +41,7 @@ class ExperienceFields:
     opening_line: str = ""
     evaluation_metrics: list[dict[str, Any]] = field(default_factory=list)
     max_turns: int | None = None
+    workflow_state: WorkflowState = WorkflowState.UNPUBLISHED
 
     def as_columns(self) -> dict[str, Any]:
         """Return the fields by their columns' names."""
@@ -68,6 +70,8 @@ def check_fields(raw: Mapping[str, Any], experience: Experience | None = None) -
         rules["learning_objective"] = _RULES["learning_objective"]
     given, errors = _apply(rules, raw)
     _settle_objectives(given, errors, kept.get("learning_objectives"))
+    if experience and experience.stays_published and given.get("workflow_state") is WorkflowState.UNPUBLISHED:
+        errors["workflow_state"] = [FieldError("started", "can't be unpublished once a student has started")]
     if errors:
         raise InvalidInputError(errors)
     return ExperienceFields(**(kept | given))
@@ -184,6 +188,14 @@ def _max_turns(value: object) -> int | None:
     return typed
 
 
+def _workflow_state(value: object) -> WorkflowState:
+    """Publish or unpublish; deleting is no edit."""
+    for state in (WorkflowState.PUBLISHED, WorkflowState.UNPUBLISHED):
+        if value == state:
+            return state
+    raise _BrokenRuleError(NOT_INCLUDED)
+
+
 def _as_text(value: object) -> str:
     if value is None:
         return ""
@@ -231,6 +243,7 @@ _RULES: dict[str, Rule] = {
     "opening_line": _text,
     "evaluation_metrics": _metrics,
     "max_turns": _max_turns,
+    "workflow_state": _workflow_state,
 }
 _REQUIRED = {"title", "pedagogical_guidance"}
 _OBJECTIVES = {"learning_objective", "learning_objectives"}

@@ -54,15 +54,21 @@ def list_experiences(session: Session, identity: Identity) -> Sequence[Experienc
     return session.exec(query.order_by(col(Experience.id).desc())).all()
 
 
-def get_experience(session: Session, identity: Identity, experience_id: int) -> Experience:
+def get_experience(
+    session: Session, identity: Identity, experience_id: int, *, to_write: bool = False
+) -> Experience:
     """Load one of the course's experiences.
 
+    ``to_write`` locks it, as it is now, until the transaction ends; who locks a conversation too locks it after this.
     Raises `NotFoundError` where it is deleted (to those who write, `DeletedError`) or another course's,
     `ForbiddenError` where it is not published and the role may see published ones only.
     """
-    experience = session.exec(
-        select(Experience).where(Experience.id == experience_id, Experience.course_id == identity.course.id)
-    ).first()
+    query = select(Experience).where(
+        Experience.id == experience_id, Experience.course_id == identity.course.id
+    )
+    if to_write:
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    experience = session.exec(query).first()
     if experience is None:
         raise NotFoundError(log=f"experience {experience_id}")
     if experience.workflow_state is WorkflowState.DELETED:
@@ -74,7 +80,10 @@ def get_experience(session: Session, identity: Identity, experience_id: int) -> 
 
 
 def create_experience(session: Session, identity: Identity, raw: Mapping[str, Any]) -> Experience:
-    """Write a new, unpublished experience from what was typed or sent. Raises `InvalidInputError`."""
+    """Write a new experience from what was typed or sent, unpublished unless it says otherwise.
+
+    Raises `InvalidInputError`.
+    """
     identity.require(Right.WRITE_EXPERIENCES)
     experience = Experience(
         course_id=identity.course.id, created_by_id=identity.user.id, **check_fields(raw).as_columns()
@@ -101,6 +110,7 @@ def update_experience(
     fields = check_fields(raw, experience)
     if seen is not None and seen != experience.version:
         raise ChangedMeanwhileError(log=f"experience {experience_id}")
+    _set_state(experience, fields.workflow_state)
     changes = {
         name: value for name, value in fields.as_columns().items() if getattr(experience, name) != value
     }
@@ -110,17 +120,20 @@ def update_experience(
     return experience
 
 
-def publish(session: Session, identity: Identity, experience_id: int) -> Experience:
-    """Let students see an experience."""
-    return _set_state(_writable(session, identity, experience_id), WorkflowState.PUBLISHED)
-
-
-def unpublish(session: Session, identity: Identity, experience_id: int) -> Experience:
-    """Hide an experience from students. Raises `AlreadyStartedError` once a student has begun it."""
+def set_workflow_state(
+    session: Session, identity: Identity, experience_id: int, state: WorkflowState
+) -> Experience:
+    """Let students see an experience, or hide it. Raises `AlreadyStartedError` once a student has begun it."""
     experience = _writable(session, identity, experience_id)
-    if experience.published and experience.started_at is not None:
+    if experience.stays_published and state is WorkflowState.UNPUBLISHED:
         raise AlreadyStartedError(log=f"experience {experience_id}")
-    return _set_state(experience, WorkflowState.UNPUBLISHED)
+    return _set_state(experience, state)
+
+
+def mark_started(session: Session, identity: Identity, experience_id: int) -> None:
+    """Note that a student begins an experience: from now on it stays published. Raises as `get_experience` does."""
+    experience = get_experience(session, identity, experience_id, to_write=True)
+    experience.started_at = experience.started_at or utc_now()
 
 
 def delete_experience(session: Session, identity: Identity, experience_id: int) -> Experience:
@@ -130,7 +143,8 @@ def delete_experience(session: Session, identity: Identity, experience_id: int) 
 
 def duplicate_experience(session: Session, identity: Identity, experience_id: int) -> Experience:
     """Make an unpublished copy in the same course."""
-    original = _writable(session, identity, experience_id)
+    identity.require(Right.WRITE_EXPERIENCES)
+    original = get_experience(session, identity, experience_id)
     title = gettext("%(title)s (copy)", title=original.title)
     if len(title) > MAX_TITLE:
         title = original.title
@@ -151,10 +165,10 @@ def copy_for(identity: Identity, original: Experience, **changes: object) -> Exp
 
 def _writable(session: Session, identity: Identity, experience_id: int) -> Experience:
     identity.require(Right.WRITE_EXPERIENCES)
-    return get_experience(session, identity, experience_id)
+    return get_experience(session, identity, experience_id, to_write=True)
 
 
 def _set_state(experience: Experience, state: WorkflowState) -> Experience:
-    experience.workflow_state = state
-    experience.updated_at = utc_now()
+    if experience.workflow_state is not state:
+        experience.workflow_state, experience.updated_at = state, utc_now()
     return experience

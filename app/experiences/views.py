@@ -11,7 +11,7 @@ from app.errors import InvalidInputError
 from app.experiences import service
 from app.experiences.course_copy import import_experiences, import_offers
 from app.experiences.forms import ExperienceForm, form_for
-from app.experiences.models import Experience
+from app.experiences.models import Experience, WorkflowState
 from app.identity import Right
 from app.lti.sessions import current_identity, current_launch, launch_blueprint
 
@@ -104,7 +104,7 @@ def update(experience_id: int) -> Response | tuple[str, int]:
 @blueprint.post("/experiences/<id:experience_id>/publish")
 def publish(experience_id: int) -> Response:
     """Let students see it."""
-    service.publish(request_session(), current_identity(), experience_id)
+    _set_state(experience_id, WorkflowState.PUBLISHED)
     flash(gettext("Published. Students see it now."), "success")
     return redirect(url_for("review.experience", experience_id=experience_id), 303)
 
@@ -112,7 +112,7 @@ def publish(experience_id: int) -> Response:
 @blueprint.post("/experiences/<id:experience_id>/unpublish")
 def unpublish(experience_id: int) -> Response:
     """Hide it from students."""
-    service.unpublish(request_session(), current_identity(), experience_id)
+    _set_state(experience_id, WorkflowState.UNPUBLISHED)
     flash(gettext("Unpublished. Students no longer see it."), "success")
     return redirect(url_for("review.experience", experience_id=experience_id), 303)
 
@@ -131,6 +131,10 @@ def delete(experience_id: int) -> Response:
     experience = service.delete_experience(request_session(), current_identity(), experience_id)
     flash(gettext("“%(title)s” is deleted.", title=experience.title), "success")
     return redirect(url_for(".index"), 303)
+
+
+def _set_state(experience_id: int, state: WorkflowState) -> None:
+    service.set_workflow_state(request_session(), current_identity(), experience_id, state)
 
 
 def _saved(experience_id: int | None) -> Response:

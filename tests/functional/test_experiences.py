@@ -1,11 +1,29 @@
 """Teachers write experiences; students see the published ones."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
+from sqlalchemy import text
+from sqlmodel import select
 
 from app.conversations.models import Conversation
 from app.conversations.prompt import Scenario
+from app.conversations.service import start_conversation
+from app.courses.models import Course, Enrollment, User
+from app.database import Database
+from app.errors import AppError, InvalidInputError, NotFoundError
+from app.experiences.models import WorkflowState
+from app.experiences.service import (
+    AlreadyStartedError,
+    NotPublishedError,
+    delete_experience,
+    set_workflow_state,
+    update_experience,
+)
+from app.identity import Identity
 from app.sandbox import Sandbox
 from tests.support.people import BIOLOGY, EXPERIENCE, HISTORY, Visitor
 
@@ -194,6 +212,93 @@ def test_what_a_student_has_begun_stays_published(teacher: Visitor, student: Vis
     assert response.status_code == 409
     assert "already started" in response.text
     assert titles(student) == [EXPERIENCE["title"]]
+
+
+def test_an_edit_that_would_unpublish_what_has_begun_changes_nothing(
+    app: Flask, teacher: Visitor, student: Visitor
+) -> None:
+    experience_id = teacher.write_experience()
+    student.start(experience_id)
+    database: Database = app.extensions["database"]
+    edit = {"title": "New", "workflow_state": "unpublished"}
+    with (
+        pytest.raises(InvalidInputError) as refusal,
+        database.transaction() as session,
+    ):
+        update_experience(session, identity_of(database, "Miriam Okafor"), experience_id, edit)
+    assert list(refusal.value.errors) == ["workflow_state"]
+    assert titles(student) == [EXPERIENCE["title"]]
+
+
+def test_an_edit_may_publish_and_leave_the_rest_as_it_is(
+    app: Flask, teacher: Visitor, student: Visitor
+) -> None:
+    experience_id = teacher.write_experience(publish=False, **METRICS)
+    database: Database = app.extensions["database"]
+    with database.transaction() as session:
+        edit = {"title": "New", "workflow_state": "published"}
+        update_experience(session, identity_of(database, "Miriam Okafor"), experience_id, edit)
+    assert titles(student) == ["New"]
+    form = teacher.page(f"/experiences/{experience_id}/edit")
+    assert [name for name, *_ in metrics(form)] == ["Empathy", "Structure", ""]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refusal"),
+    [
+        ("start", "unpublish", AlreadyStartedError),
+        ("unpublish", "start", NotPublishedError),
+        ("delete", "start", NotFoundError),
+    ],
+)
+def test_a_first_start_and_taking_back_at_the_same_moment_exclude_each_other(
+    app: Flask, teacher: Visitor, student: Visitor, first: str, second: str, refusal: type[AppError]
+) -> None:
+    experience_id = teacher.write_experience()
+    database: Database = app.extensions["database"]
+    okafor, diallo = (identity_of(database, name) for name in ("Miriam Okafor", "Amara Diallo"))
+    acts = {
+        "start": lambda session: start_conversation(session, diallo, experience_id, instead_of=0),
+        "unpublish": lambda session: set_workflow_state(
+            session, okafor, experience_id, WorkflowState.UNPUBLISHED
+        ),
+        "delete": lambda session: delete_experience(session, okafor, experience_id),
+    }
+
+    def act_second() -> None:
+        with database.transaction() as session:
+            acts[second](session)
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as session:
+            acts[first](session)
+            session.flush()
+            other = pool.submit(act_second)
+            wait_until_someone_waits(database)
+        assert isinstance(other.exception(10), refusal)
+
+
+def identity_of(database: Database, name: str) -> Identity:
+    with database.snapshot() as session:
+        user, course, place = session.exec(
+            select(User, Course, Enrollment)
+            .where(User.name == name, Enrollment.user_id == User.id)
+            .where(Course.id == Enrollment.course_id)
+        ).one()
+    return Identity(user=user, course=course, role=place.role)
+
+
+def wait_until_someone_waits(database: Database) -> None:
+    """On PostgreSQL, be sure that the other has read and waits; SQLite lets it begin only afterwards."""
+    if database.url.get_backend_name() == "sqlite":
+        return
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    until = time.monotonic() + 10
+    with database.snapshot() as session:
+        while session.execute(waiting).scalar_one() == 0:
+            assert time.monotonic() < until, "nobody waits"
 
 
 def test_students_never_see_facts_and_guidance(teacher: Visitor, student: Visitor) -> None:

@@ -15,8 +15,8 @@ from pylti1p3.lineitem import LineItem
 from sqlmodel import Session
 
 from app.errors import BadRequestError, NotFoundError
-from app.experiences.models import Experience
-from app.experiences.service import publish
+from app.experiences.models import Experience, WorkflowState
+from app.experiences.service import set_workflow_state
 from app.identity import Identity, Right
 from app.lti import tool
 from app.lti.addresses import is_protected
@@ -104,7 +104,7 @@ class Answers:
         if choice.publishes:
             for experience in choice.experiences:
                 if not experience.published:
-                    publish(session, identity, experience.id)
+                    set_workflow_state(session, identity, experience.id, WorkflowState.PUBLISHED)
         links = [_Link(experience, request, choice, self._app_url) for experience in choice.experiences]
         return self._sign(session, launch, request, links)
 

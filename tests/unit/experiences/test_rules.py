@@ -2,8 +2,9 @@
 
 import pytest
 
+from app.database import utc_now
 from app.errors import FieldError, InvalidInputError
-from app.experiences.models import Experience
+from app.experiences.models import Experience, WorkflowState
 from app.experiences.rules import check_fields
 
 GOOD = {"title": "T", "pedagogical_guidance": "G", "learning_objectives": ["O"]}
@@ -190,3 +191,25 @@ def test_each_broken_rule_of_a_metric_is_named(metric: object, kind: str, messag
 def test_all_that_is_wrong_with_metrics_is_named_at_once() -> None:
     found = problems(GOOD | {"evaluation_metrics": [{}, METRIC, {"name": "", "enabled": 7}]})
     assert [error.entry for error in found["evaluation_metrics"]] == [1, 3, 3]
+
+
+@pytest.mark.parametrize("value", ["deleted", "Published", "", None, True, 1, ["published"], {}])
+def test_an_experience_is_published_or_unpublished(value: object) -> None:
+    errors = problems(GOOD | {"workflow_state": value})
+    assert errors["workflow_state"] == [FieldError("inclusion", "is not included in the list")]
+
+
+def test_a_new_experience_is_unpublished_unless_it_says_otherwise() -> None:
+    assert check_fields(GOOD).workflow_state is WorkflowState.UNPUBLISHED
+    assert check_fields(GOOD | {"workflow_state": "published"}).workflow_state is WorkflowState.PUBLISHED
+
+
+def test_what_has_begun_stays_published() -> None:
+    begun = saved(workflow_state="published")
+    begun.started_at = utc_now()
+    found = problems({"workflow_state": "unpublished", "title": ""}, begun)
+    assert {name: error.type for name, [error] in found.items()} == {
+        "workflow_state": "started",
+        "title": "blank",
+    }
+    assert check_fields({"title": "New"}, begun).workflow_state is WorkflowState.PUBLISHED
