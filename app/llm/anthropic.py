@@ -7,7 +7,8 @@ from typing import Any, Final, Self
 import orjson
 
 from app.llm.choice import ModelChoice
-from app.llm.http import StreamingClient, failure_in_stream
+from app.llm.failures import failure_in_stream
+from app.llm.http import StreamingClient
 from app.llm.interface import StructuredRequest
 from app.llm.model import Request
 from app.llm.reply import Reply, count

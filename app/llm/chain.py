@@ -1,11 +1,10 @@
 """The models that may answer, in order: each is tried again, or given up for the next, until one begins to speak."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from secrets import SystemRandom
-from time import monotonic
+from time import monotonic, sleep
 from typing import TypeVar
 
 from app.llm.circuit import Circuit, CircuitOpenError
@@ -96,8 +95,11 @@ class ModelChain:
             try:
                 return self._persist(model, ask, _patience(deadline, is_last=is_last))
             except ModelError as error:
-                logger.warning("%s does not answer: %s", model.name, error)
+                left_alone = isinstance(error, CircuitOpenError)
+                logger.log(logging.DEBUG if left_alone else logging.WARNING, "%s: %s", model.name, error)
                 errors.append(error)
+            if monotonic() >= deadline:
+                break
         # The one that gives hope, if there is one.
         raise max(errors, key=lambda error: error.retryable)
 
@@ -113,7 +115,7 @@ class ModelChain:
                 if not error.retryable or error.code in POINTLESS or monotonic() + wait > patience:
                     raise
                 logger.info("%s is asked again in %.1f s: %s", model.name, wait, error)
-                time.sleep(wait)
+                sleep(wait)
         return ask(model)
 
 

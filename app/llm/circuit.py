@@ -1,5 +1,6 @@
 """A circuit breaker: a model that keeps failing is left alone for a while, so that nobody waits for it in vain."""
 
+import logging
 from collections import deque
 from threading import Lock
 from time import monotonic
@@ -10,17 +11,22 @@ from app.llm.interface import ModelError, ModelErrorCode
 # cannot be used may give a good one to the next question.
 FAILURES = frozenset({ModelErrorCode.UNREACHABLE, ModelErrorCode.TIMEOUT, ModelErrorCode.BUSY})
 
+logger = logging.getLogger(__name__)
+
 
 class CircuitOpenError(ModelError):
     """The model was not asked: it has failed too often a moment ago."""
 
 
 class Circuit:
-    """Opens after ``failures`` in ``seconds``, if they are half of the calls or more; then lets one caller through
-    every ``seconds``, and closes when a call succeeds. Threads and greenlets may share it.
-    """  # fmt: skip
+    """Opens after ``failures`` in ``seconds``, if they are half of the calls or more.
 
-    def __init__(self, failures: int, seconds: float) -> None:
+    Then it lets one caller through every ``seconds``, and closes when a call succeeds. Threads and greenlets may
+    share it. ``name`` is for the log.
+    """
+
+    def __init__(self, name: str, *, failures: int, seconds: float) -> None:
+        self._name = name
         self._failures = failures
         self._seconds = seconds
         self._lock = Lock()
@@ -45,6 +51,7 @@ class Circuit:
         """Note that the model has begun to answer."""
         with self._lock:
             if self._next_probe is not None:
+                logger.warning("%s answers again", self._name)
                 self._next_probe = None
                 self._calls.clear()
             self._note(failed=False)
@@ -56,6 +63,7 @@ class Circuit:
         with self._lock:
             self._note(failed=True)
             if self._next_probe is None and self._fails_mostly():
+                logger.warning("%s fails and is left alone for %g s", self._name, self._seconds)
                 self._next_probe = monotonic() + self._seconds
 
     def _note(self, *, failed: bool) -> None:

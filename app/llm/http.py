@@ -12,13 +12,13 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    InvalidHeader,
     LocationValueError,
     ProtocolError,
     ReadTimeoutError,
     SSLError,
 )
 
+from app.llm.failures import DETAIL_LENGTH, describe, discreet, error_for
 from app.llm.interface import ModelError, ModelErrorCode
 from app.llm.sse import EventTooLongError, read_events
 from app.settings import Settings
@@ -28,28 +28,9 @@ USER_AGENT = "ai-experiences"
 POOL_SIZE = 200
 READ_BYTES = 1 << 16
 ERROR_BYTES = 1 << 16
-DETAIL_LENGTH = 300
 # What a server may take to close a body whose last event has been read.
 CLOSING_SECONDS = 0.5
 CLOSING_READS = 8
-# Shorter pieces of a conversation are too common to give it away.
-QUOTE_LENGTH = 16
-SERVER_ERROR = 500
-# 529 is Anthropic's word for an overloaded service. Other statuses below 500 are our own fault.
-CODES = {
-    408: ModelErrorCode.TIMEOUT,
-    429: ModelErrorCode.BUSY,
-    529: ModelErrorCode.BUSY,
-}
-# What the code or type of an error in mid-stream has in it.
-SIGNS_IN_STREAM = {
-    "429": ModelErrorCode.BUSY,
-    "rate_limit": ModelErrorCode.BUSY,
-    "overloaded": ModelErrorCode.BUSY,
-    "timeout": ModelErrorCode.TIMEOUT,
-    "api_error": ModelErrorCode.UNREACHABLE,
-    "server_error": ModelErrorCode.UNREACHABLE,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +96,7 @@ class Answer:
         """Return the error that a status other than 200 stands for, and the body."""
         body = self._error_body()
         detail = discreet(f"status {self.status}: {describe(body)}", private)
-        return _error_for(self.status, self._response.headers, detail), body.decode(errors="replace")
+        return error_for(self.status, self._response.headers, detail), body.decode(errors="replace")
 
     def finish(self) -> None:
         """Read to the end of the body if it comes soon, so that the connection can be used again."""
@@ -227,62 +208,11 @@ def bearer(api_key: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-def describe(body: bytes) -> str:
-    """Return what a server says is wrong, from the usual forms of JSON errors; nothing of other bodies."""
-    try:
-        return error_message(orjson.loads(body))
-    except orjson.JSONDecodeError:
-        return "no JSON"
-
-
-def error_message(answer: object) -> str:
-    """Return the message in a parsed error answer, or an empty string."""
-    error = answer.get("error", answer) if isinstance(answer, dict) else answer
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("type") or ""
-    return error if isinstance(error, str) else ""
-
-
-def discreet(detail: str, private: Iterable[str]) -> str:
-    """Return ``detail`` short enough for a log, and without its words where it quotes something private."""
-    pieces = (piece.strip() for text in private for piece in text.splitlines())
-    if any(piece[:QUOTE_LENGTH] in detail for piece in pieces if len(piece) >= QUOTE_LENGTH):
-        return f"{detail.partition(':')[0]}: (withheld, it quotes the request)"
-    return detail[:DETAIL_LENGTH]
-
-
-def failure_in_stream(error: object, private: Iterable[str]) -> ModelError:
-    """Translate an error that comes in mid-stream, when the status has long been 200."""
-    kind = f"{error.get('code')} {error.get('type')}".lower() if isinstance(error, dict) else ""
-    code = next(
-        (code for sign, code in SIGNS_IN_STREAM.items() if sign in kind),
-        ModelErrorCode.BAD_ANSWER,
-    )
-    return ModelError(code, discreet(f"in mid-stream: {error_message({'error': error})}", private))
-
-
-def _error_for(status: int, headers: Mapping[str, str], detail: str) -> ModelError:
-    code = CODES.get(status, ModelErrorCode.UNREACHABLE if status >= SERVER_ERROR else ModelErrorCode.REFUSED)
-    if code is ModelErrorCode.REFUSED:
-        return ModelError(code, detail, retryable=False)
-    return ModelError(code, detail, retry_after=_retry_after(headers.get("Retry-After")))
-
-
 def _seconds_until(moment: float, now: float) -> float:
     """Return how long there is to wait. Raises `ModelError` where the moment has passed."""
     if moment <= now:
         raise ModelError(ModelErrorCode.TIMEOUT, "no token in time")
     return moment - now
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Read seconds or an HTTP date."""
-    if value is None:
-        return None
-    try:
-        return urllib3.Retry().parse_retry_after(value)
-    except InvalidHeader:
-        return None
 
 
 def _was_hung_up(error: ProtocolError) -> bool:

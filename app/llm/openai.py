@@ -7,7 +7,8 @@ from typing import Any, Final, Self
 import orjson
 
 from app.llm.choice import ModelChoice
-from app.llm.http import StreamingClient, bearer, failure_in_stream
+from app.llm.failures import failure_in_stream
+from app.llm.http import StreamingClient, bearer
 from app.llm.interface import StructuredRequest
 from app.llm.model import Request
 from app.llm.reply import Reply, count

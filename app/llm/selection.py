@@ -129,8 +129,11 @@ def _chain(settings: Settings, choices: Sequence[ModelChoice]) -> ModelChain:
     client = StreamingClient(Timeouts.from_settings(settings))
 
     def guarded(choice: ModelChoice) -> GuardedModel:
-        circuit = Circuit(settings.llm_circuit_failures, settings.llm_circuit_seconds)
-        return GuardedModel(_model(settings, choice, client), circuit)
+        model = _model(settings, choice, client)
+        circuit = Circuit(
+            model.name, failures=settings.llm_circuit_failures, seconds=settings.llm_circuit_seconds
+        )
+        return GuardedModel(model, circuit)
 
     return ModelChain(
         [guarded(choice) for choice in choices],

@@ -1,0 +1,83 @@
+"""What a server's failure means, and how much of its words a log may have."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import orjson
+import urllib3
+from urllib3.exceptions import InvalidHeader
+
+from app.llm.interface import ModelError, ModelErrorCode
+
+DETAIL_LENGTH: Final = 300
+# Shorter pieces of a conversation are too common to give it away.
+QUOTE_LENGTH = 16
+SERVER_ERROR = 500
+# 529 is Anthropic's word for an overloaded service. Other statuses below 500 are our own fault.
+CODES = {
+    408: ModelErrorCode.TIMEOUT,
+    429: ModelErrorCode.BUSY,
+    529: ModelErrorCode.BUSY,
+}
+# What the code or type of an error in mid-stream has in it.
+SIGNS_IN_STREAM = {
+    "429": ModelErrorCode.BUSY,
+    "rate_limit": ModelErrorCode.BUSY,
+    "overloaded": ModelErrorCode.BUSY,
+    "timeout": ModelErrorCode.TIMEOUT,
+    "api_error": ModelErrorCode.UNREACHABLE,
+    "server_error": ModelErrorCode.UNREACHABLE,
+}
+
+
+def describe(body: bytes) -> str:
+    """Return what a server says is wrong, from the usual forms of JSON errors; nothing of other bodies."""
+    try:
+        return error_message(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return "no JSON"
+
+
+def error_message(answer: object) -> str:
+    """Return the message in a parsed error answer, or an empty string."""
+    error = answer.get("error", answer) if isinstance(answer, dict) else answer
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("type") or ""
+    return error if isinstance(error, str) else ""
+
+
+def discreet(detail: str, private: Iterable[str]) -> str:
+    """Return ``detail`` short enough for a log, and without its words where it quotes something private."""
+    short, said = detail[:DETAIL_LENGTH], "\n".join(private)
+    runs = (short[start : start + QUOTE_LENGTH] for start in range(len(short) - QUOTE_LENGTH + 1))
+    if any(run in said for run in runs):
+        return f"{short.partition(':')[0]}: (withheld, it quotes the request)"
+    return short
+
+
+def failure_in_stream(error: object, private: Iterable[str]) -> ModelError:
+    """Translate an error that comes in mid-stream, when the status has long been 200."""
+    kind = f"{error.get('code')} {error.get('type')}".lower() if isinstance(error, dict) else ""
+    code = next(
+        (code for sign, code in SIGNS_IN_STREAM.items() if sign in kind),
+        ModelErrorCode.BAD_ANSWER,
+    )
+    return ModelError(code, discreet(f"in mid-stream: {error_message({'error': error})}", private))
+
+
+def error_for(status: int, headers: Mapping[str, str], detail: str) -> ModelError:
+    """Return the error that a status other than 200 stands for."""
+    code = CODES.get(status, ModelErrorCode.UNREACHABLE if status >= SERVER_ERROR else ModelErrorCode.REFUSED)
+    if code is ModelErrorCode.REFUSED:
+        return ModelError(code, detail, retryable=False)
+    return ModelError(code, detail, retry_after=_retry_after(headers.get("Retry-After")))
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read seconds or an HTTP date."""
+    if value is None:
+        return None
+    try:
+        return urllib3.Retry().parse_retry_after(value)
+    except InvalidHeader:
+        return None
