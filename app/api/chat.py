@@ -101,7 +101,7 @@ def send_message(identity: Identity, experience_id: int, conversation_id: int) -
     """
     fields = read_body()
     session, client_key = request_session(), _client_key(fields) or uuid4().hex
-    conversation = _own(session, identity, experience_id, conversation_id, to_write=True)
+    conversation = own_conversation(session, identity, experience_id, conversation_id, to_write=True)
     text = fields.get("message")
     turn = service.send_message(session, conversation, text if isinstance(text, str) else "", client_key)
     reply, to_write = turn.reply, turn.to_write
@@ -117,7 +117,9 @@ def send_message(identity: Identity, experience_id: int, conversation_id: int) -
 def end_conversation(identity: Identity, experience_id: int, conversation_id: int) -> Response:
     """End one's own conversation without handing it in. A reply that is being written is stopped."""
     session = request_session()
-    service.end_conversation(session, _own(session, identity, experience_id, conversation_id, to_write=True))
+    service.end_conversation(
+        session, own_conversation(session, identity, experience_id, conversation_id, to_write=True)
+    )
     return json_response({"message": "Conversation ended successfully"})
 
 
@@ -136,7 +138,7 @@ def give_message_feedback(
     feedback = give_feedback(
         session,
         identity,
-        _own(session, identity, experience_id, conversation_id),
+        own_conversation(session, identity, experience_id, conversation_id),
         message_id,
         fields.get("vote"),
         feedback_message=fields.get("feedback_message"),
@@ -150,15 +152,16 @@ def remove_message_feedback(
 ) -> Response:
     """Take one's feedback on a reply back."""
     session = request_session()
-    conversation = _own(session, identity, experience_id, conversation_id)
+    conversation = own_conversation(session, identity, experience_id, conversation_id)
     service.reply_for(session, conversation, message_id)
     remove_feedback(session, identity, conversation, feedback_id)
     return json_response({"success": True})
 
 
-def _own(
+def own_conversation(
     session: Session, identity: Identity, experience_id: int, conversation_id: int, *, to_write: bool = False
 ) -> Conversation:
+    """Load one of the person's own conversations about an experience. Raises as `service.conversation_for`."""
     conversation = service.conversation_for(session, identity, conversation_id, to_write=to_write)
     if conversation.experience_id != experience_id:
         raise NotFoundError(log=f"conversation {conversation_id} is another experience's")

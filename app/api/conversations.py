@@ -1,19 +1,21 @@
 """Students' conversations, for their teachers."""
 
 from http import HTTPStatus
+from typing import cast
 
-from flask import Response
+from flask import Response, current_app, request
 
 from app.api.answers import json_response
-from app.api.chat import CONVERSATION
+from app.api.chat import CONVERSATION, own_conversation
 from app.api.endpoints import endpoint
 from app.api.rendering import Json, messages_json, progress_json, student_json
-from app.api.shapes import Conversation
+from app.api.shapes import Conversation, EvaluatedConversation, EvaluationQuery
+from app.conversations.evaluation import Evaluations, evaluation_of
 from app.conversations.feedback import feedback_of
 from app.conversations.progress import progress_of
-from app.database import request_session
-from app.errors import NotFoundError
-from app.identity import Identity
+from app.database import release_request_session, request_session
+from app.errors import ForbiddenError, NotFoundError
+from app.identity import Identity, Right
 from app.review import service
 
 _CLASS = "/courses/:course_id/ai_experiences/:id/ai_conversations"
@@ -29,7 +31,45 @@ def show_ai_conversation(identity: Identity, experience_id: int, conversation_id
 @endpoint("GET", CONVERSATION, Conversation, refusals=_REFUSALS)
 def show_conversation(identity: Identity, experience_id: int, conversation_id: int) -> Response:
     """Read a student's conversation with all its messages."""
+    _require_reader(identity, experience_id, conversation_id)
     return json_response(_conversation_json(identity, experience_id, conversation_id))
+
+
+@endpoint(
+    "GET",
+    f"{CONVERSATION}/evaluation",
+    EvaluatedConversation,
+    query=EvaluationQuery,
+    refusals=(*_REFUSALS, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+def evaluate_conversation(identity: Identity, experience_id: int, conversation_id: int) -> Response:
+    """Read what a model makes of a student's conversation, and have it made where it was not.
+
+    `stale` says that the conversation has moved on since; `again=true` has it made anew. May take half a minute.
+    """
+    session = request_session()
+    _require_reader(identity, experience_id, conversation_id)
+    read = _transcript(identity, experience_id, conversation_id)
+    evaluation = evaluation_of(session, read.conversation)
+    if evaluation is None or request.args.get("again") == "true":
+        release_request_session()
+        evaluation = cast(Evaluations, current_app.extensions["evaluations"]).evaluate(conversation_id)
+    return json_response(
+        {
+            "id": conversation_id,
+            "evaluation": evaluation.result,
+            "model": evaluation.model,
+            "created_at": evaluation.created_at,
+            "stale": evaluation.stale,
+        }
+    )
+
+
+def _require_reader(identity: Identity, experience_id: int, conversation_id: int) -> None:
+    """Refuse those who read no transcripts: what is not their own is not even there."""
+    if not identity.may(Right.READ_TRANSCRIPTS):
+        own_conversation(request_session(), identity, experience_id, conversation_id)
+        raise ForbiddenError(log="a conversation of one's own, by the teachers' way")
 
 
 def _transcript(identity: Identity, experience_id: int, conversation_id: int) -> service.Transcript:

@@ -1,6 +1,7 @@
 """The published endpoints: experiences listed, read, written and deleted."""
 
 from http import HTTPStatus
+from typing import Any
 
 from flask import Response, g, redirect, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
@@ -16,6 +17,7 @@ from app.api.shapes import (
     ExperienceForm,
     ListedAiExperience,
     ListQuery,
+    NewExperience,
     ShownAiExperience,
     ShownExperience,
     StudentExperience,
@@ -70,7 +72,7 @@ def list_experiences(identity: Identity) -> Response:
     return add_links(json_response(rows), asked, len(found))
 
 
-@endpoint("GET", f"{_EXPERIENCES}/new", ExperienceForm, refusals=_WRITERS_ONLY)
+@endpoint("GET", f"{_EXPERIENCES}/new", ExperienceForm, has_page=True, refusals=_WRITERS_ONLY)
 def new_experience(identity: Identity) -> BaseResponse:
     """Read the fields of a new experience and their limits; a browser within a launch gets the form itself."""
     identity.require(Right.WRITE_EXPERIENCES)
@@ -86,7 +88,7 @@ def show_experience(identity: Identity, experience_id: int) -> Response:
     )
 
 
-@endpoint("GET", f"{_EXPERIENCE}/edit", ExperienceForm, refusals=_WRITERS_ONLY)
+@endpoint("GET", f"{_EXPERIENCE}/edit", ExperienceForm, has_page=True, refusals=_WRITERS_ONLY)
 def edit_experience(identity: Identity, experience_id: int) -> BaseResponse:
     """Read an experience with the fields that may be written and their limits.
 
@@ -102,7 +104,7 @@ def edit_experience(identity: Identity, experience_id: int) -> BaseResponse:
     _EXPERIENCES,
     AiExperience,
     status=HTTPStatus.CREATED,
-    body=ExperienceChanges,
+    body=NewExperience,
     wrapper=WRAPPER,
     refusals=_WRITERS_ONLY,
 )
@@ -154,7 +156,7 @@ def _columns(identity: Identity, experience: Experience, names: tuple[str, ...])
     return rendered | {"course_id": canvas_number(identity.course.canvas_course_id)}
 
 
-def _form(values: Json | None, page: str, **ids: int) -> BaseResponse:
+def _form(values: Json | None, page: str, **ids: Any) -> BaseResponse:  # noqa: ANN401 - the page's
     """Answer with the form's fields; a browser, which is within a launch, goes to the tool's own form."""
     asked = request.accept_mimetypes.best_match(["application/json", "text/html"])
     if asked == "text/html" and "launch" in g:
