@@ -11,8 +11,17 @@ from pydantic import BaseModel
 from werkzeug.wrappers import Response
 
 PREFIX = "/api/v1"
-# Every endpoint may answer these.
-USUAL_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS)
+# Every endpoint may answer these: 409 where several courses have the id.
+USUAL_REFUSALS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+)
+BODY_REFUSALS = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+_PARAMETER = re.compile(r":(\w+)")
 
 View = Callable[..., Response]
 
@@ -22,7 +31,8 @@ class Endpoint:
     """One method on one path, which is written as Canvas writes it: ``/courses/:course_id/ai_experiences/:id``.
 
     ``answer`` is the shape of a success (whatever Pydantic's `TypeAdapter` takes), ``body`` that of what is sent, flat
-    or in ``wrapper``, ``query`` that of the query string. ``refusals`` are statuses of errors beyond the usual ones.
+    or in ``wrapper``, ``query`` that of the query string. ``has_page`` is True where a browser within a launch is sent
+    on to a page. ``refusals`` are statuses of errors beyond the usual ones.
     """
 
     method: str
@@ -35,6 +45,7 @@ class Endpoint:
     query: type[BaseModel] | None = None
     paginated: bool = False
     streams: bool = False
+    has_page: bool = False
     refusals: tuple[HTTPStatus, ...] = ()
 
     @property
@@ -48,14 +59,25 @@ class Endpoint:
         return self.view.__name__
 
     @property
+    def all_refusals(self) -> list[HTTPStatus]:
+        """The statuses of every error that it may answer with, in order."""
+        of_bodies = BODY_REFUSALS if self.body else ()
+        return sorted({*USUAL_REFUSALS, *of_bodies, *self.refusals})
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the path's parameters, as Canvas writes them."""
+        return _PARAMETER.findall(self.path)
+
+    @property
     def rule(self) -> str:
         """The path as Flask routes it."""
-        return re.sub(r":(\w+)", _converter, self.path)
+        return _PARAMETER.sub(_converter, self.path)
 
     @property
     def documented_path(self) -> str:
         """The path as OpenAPI writes it."""
-        return PREFIX + re.sub(r":(\w+)", r"{\1}", self.path)
+        return PREFIX + _PARAMETER.sub(r"{\1}", self.path)
 
 
 _declared: list[Endpoint] = []

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -81,10 +81,19 @@ class ShownExperience(StudentExperience):
     can_manage: Literal[False]
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
 class ExperienceChanges(BaseModel):
     """What may be written. Fields that are left out stay as they are; others than these are ignored."""
 
-    title: str = Field(default="", max_length=MAX_TITLE, description="Required of a new experience.")
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+    title: str = Field(
+        default="", max_length=MAX_TITLE, description="One line; required of a new experience."
+    )
     description: str = Field(default="", max_length=MAX_TEXT)
     facts: str = Field(default="", max_length=MAX_TEXT)
     learning_objective: str = Field(
@@ -103,8 +112,17 @@ class ExperienceChanges(BaseModel):
     evaluation_metrics: list[EvaluationMetric] = Field(default=[], max_length=MAX_METRICS)
     max_turns: int | None = Field(default=None, ge=1, le=MAX_TURNS)
     workflow_state: Literal["published", "unpublished"] = Field(
-        default="unpublished", description="Once a student has started, it stays published."
+        default="unpublished",
+        description="A new experience is unpublished unless this says otherwise. Once a student has started, it stays "
+        "published.",
     )
+
+
+class NewExperience(ExperienceChanges):
+    """A new experience. It has learning objectives too, as a text or as a list."""
+
+    title: str = Field(min_length=1, max_length=MAX_TITLE, description="One line.")
+    pedagogical_guidance: str = Field(min_length=1, max_length=MAX_TEXT)
 
 
 class FormField(Shape):
@@ -214,25 +232,25 @@ class NoConversation(Shape):
     """Nothing: no conversation is active."""
 
 
-class NewConversation(BaseModel):
+class ClientKey(BaseModel):
+    """A request that may be sent again without being done twice."""
+
+    client_key: str | None = Field(
+        default=None,
+        max_length=MAX_CLIENT_KEY,
+        description="Of your choice; sent again, it returns what it made before. It may stand in `Idempotency-Key` "
+        "instead.",
+    )
+
+
+class NewConversation(ClientKey):
     """How a conversation is begun."""
 
-    client_key: str | None = Field(
-        default=None,
-        max_length=MAX_CLIENT_KEY,
-        description="Sent again, it begins no second one (as `Idempotency-Key`).",
-    )
 
-
-class NewMessage(BaseModel):
+class NewMessage(ClientKey):
     """A message of the student's."""
 
-    message: str = Field(max_length=MAX_MESSAGE)
-    client_key: str | None = Field(
-        default=None,
-        max_length=MAX_CLIENT_KEY,
-        description="Sent again, it returns the same turn (as `Idempotency-Key`).",
-    )
+    message: str = Field(min_length=1, max_length=MAX_MESSAGE)
 
 
 class Student(Shape):
