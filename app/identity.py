@@ -16,10 +16,19 @@ class Right(StrEnum):
     CONVERSE = "hold conversations"
     READ_TRANSCRIPTS = "read students' conversations"
     GRADE = "give grades"
+    MAKE_TOKENS = "make access tokens for programs of one's own"
     ADMINISTER_PLATFORM = "see how the platform is set up, and approve its deployments"
 
 
-_TEACHING = frozenset({Right.WRITE_EXPERIENCES, Right.TRY_EXPERIENCES, Right.READ_TRANSCRIPTS, Right.GRADE})
+_TEACHING = frozenset(
+    {
+        Right.WRITE_EXPERIENCES,
+        Right.TRY_EXPERIENCES,
+        Right.READ_TRANSCRIPTS,
+        Right.GRADE,
+        Right.MAKE_TOKENS,
+    }
+)
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.TEACHER: _TEACHING,
     Role.ADMINISTRATOR: _TEACHING,

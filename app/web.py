@@ -114,6 +114,13 @@ def let_post_to_platform(response: Response) -> Response:
     return response
 
 
+def stand_alone(response: Response, *, form_action: str = "'self'") -> Response:
+    """Let no page frame this one; its forms may lead to where `form_action` says, redirects included."""
+    policy = _content_security_policy(current_settings(), form_action=form_action, frame_ancestors="'none'")
+    response.headers["Content-Security-Policy"] = policy
+    return response
+
+
 def _escapable(value: object) -> object:
     """Turn a lazy translation into text: it would pass for safe HTML, whatever was put into it."""
     return str(value) if isinstance(value, LazyString) else value
@@ -127,7 +134,10 @@ def _home() -> str:
     return render_template("home.html")
 
 
-def _content_security_policy(settings: Settings, form_action: str = "'self'") -> str:
+def _content_security_policy(
+    settings: Settings, form_action: str = "'self'", frame_ancestors: str | None = None
+) -> str:
+    framers = frame_ancestors or f"'self' {_PLATFORMS[settings.production]}"
     return "; ".join(
         (
             "default-src 'self'",
@@ -135,7 +145,7 @@ def _content_security_policy(settings: Settings, form_action: str = "'self'") ->
             "object-src 'none'",
             "base-uri 'none'",
             f"form-action {form_action}",
-            f"frame-ancestors 'self' {_PLATFORMS[settings.production]}",
+            f"frame-ancestors {framers}",
         )
     )
 

@@ -12,6 +12,7 @@ from app.api import chat, conversations, experiences  # noqa: F401 - they declar
 from app.api.caller import bearer_identity, launch_identity
 from app.api.endpoints import PREFIX, Endpoint, add_routes
 from app.api.errors import as_canvas, concerns_api
+from app.api.oauth.wiring import init_app as init_oauth
 from app.errors import render_where
 from app.lti.sessions import launch_blueprint
 
@@ -26,6 +27,7 @@ def init_app(app: Flask, csrf: CSRFProtect) -> None:
     add_routes(for_launches, _by_launch, prefix=PREFIX)
     for blueprint in (for_tokens, for_launches):
         app.register_blueprint(blueprint)
+    init_oauth(app, csrf)
 
 
 def _by_token(declared: Endpoint) -> Callable[..., Response]:

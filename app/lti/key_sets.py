@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, TypeGuard, cast
+from typing import Any, Protocol, TypeGuard, cast
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -12,7 +12,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from app.lti.keys import ALGORITHM
 from app.lti.models import Platform
-from app.lti.outbound import Outbound, OutboundError
+from app.lti.outbound import Asked, Outbound, OutboundError
 
 FRESH_SECONDS = 3600
 STALE_SECONDS = 24 * 3600
@@ -27,6 +27,14 @@ class KeySetError(Exception):
 
 class UnknownKeyError(KeySetError):
     """A key that is not in its platform's key set."""
+
+
+class KeyHolder(Asked, Protocol):
+    """Whoever publishes public keys: a platform, or a program that uses the API."""
+
+    @property
+    def key_set_url(self) -> str:
+        """The address of the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +71,9 @@ class KeySets:
             raise KeySetError(f"{url}: the key {kid!r:.100} cannot be used: {error!r:.200}") from error
         return cast(rsa.RSAPublicKey, key)
 
-    def get(self, platform: Platform, kid: str) -> dict[str, Any]:
-        """Return the platform's key set, one that holds `kid` if it can be had. Raises `KeySetError`."""
-        url = platform.key_set_url
+    def get(self, holder: KeyHolder, kid: str) -> dict[str, Any]:
+        """Return the holder's key set, one that holds `kid` if it can be had. Raises `KeySetError`."""
+        url = holder.key_set_url
         kept = self._kept.get(url)
         if kept and _is_fresh(kept) and _holds(kept, kid):
             return kept.key_set
@@ -74,7 +82,7 @@ class KeySets:
             if kept and _is_fresh(kept) and (_holds(kept, kid) or not self._may_ask_anew(url)):
                 return kept.key_set
             try:
-                return self._fetch_unless_down(platform)
+                return self._fetch_unless_down(holder)
             except KeySetError:
                 if kept and _age(kept) < STALE_SECONDS:
                     return kept.key_set
@@ -86,22 +94,22 @@ class KeySets:
         self._asked_anew_at[url] = time.monotonic()
         return True
 
-    def _fetch_unless_down(self, platform: Platform) -> dict[str, Any]:
-        url = platform.key_set_url
+    def _fetch_unless_down(self, holder: KeyHolder) -> dict[str, Any]:
+        url = holder.key_set_url
         if _since(self._failed_at.get(url)) < FAILURE_PAUSE_SECONDS:
             raise KeySetError(f"{url}: did not answer a moment ago")
         try:
-            key_set = self._fetch(platform)
+            key_set = self._fetch(holder)
         except KeySetError:
             self._failed_at[url] = time.monotonic()
             raise
         self._kept[url] = _Kept(key_set, time.monotonic())
         return key_set
 
-    def _fetch(self, platform: Platform) -> dict[str, Any]:
-        url = platform.key_set_url
+    def _fetch(self, holder: KeyHolder) -> dict[str, Any]:
+        url = holder.key_set_url
         try:
-            key_set = self._outbound.to(platform).fetch_json(url)
+            key_set = self._outbound.to(holder).fetch_json(url)
         except OutboundError as error:
             raise KeySetError(str(error)) from error
         if not _is_key_set(key_set):

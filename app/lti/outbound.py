@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -24,7 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, MaxRetryError
 
 from app.lti.addresses import is_protected, without_query
-from app.lti.models import Platform, RegistrationSource
+from app.lti.models import RegistrationSource
 from app.text import clean_line
 
 USER_AGENT = "AI-Experiences (LTI 1.3 tool)"
@@ -142,6 +142,14 @@ class OutboundSession(requests.Session):
             raise OutboundError(_line(url, error)) from error
 
 
+class Asked(Protocol):
+    """Whoever is asked: a platform, or a program that uses the API."""
+
+    @property
+    def source(self) -> RegistrationSource:
+        """Who wrote its addresses down."""
+
+
 class Outbound:
     """The sessions for platforms: one that registered itself is asked at public hosts alone.
 
@@ -153,9 +161,9 @@ class Outbound:
         self._trusting = OutboundSession(production=production, **limits)
         self._wary = OutboundSession(production=production, public_only=not allow_private, **limits)
 
-    def to(self, platform: Platform) -> OutboundSession:
-        """Return the session with which to ask the platform."""
-        return self._wary if platform.source is RegistrationSource.REGISTRATION else self._trusting
+    def to(self, asked: Asked) -> OutboundSession:
+        """Return the session with which to ask somebody."""
+        return self._wary if asked.source is RegistrationSource.REGISTRATION else self._trusting
 
 
 def _line(url: str, error: Exception) -> str:

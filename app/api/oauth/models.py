@@ -80,6 +80,11 @@ class AccessToken(SQLModel, table=True):
     created_by_id: int | None = Field(default=None, foreign_key="users.id")
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
+    @property
+    def is_expired(self) -> bool:
+        """True for a token whose time is over."""
+        return self.expires_at is not None and self.expires_at <= utc_now()
+
 
 class AuthorizationCode(SQLModel, table=True):
     """What a person allowed a program, on its way to a token (RFC 6749, section 4.1.2).
