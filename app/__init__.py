@@ -21,11 +21,13 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     from app import errors, web
     from app.api.wiring import init_app as init_api
+    from app.conversations.evaluation import Evaluations
+    from app.conversations.judges import Judges
     from app.conversations.replies import Replies
     from app.conversations.views import blueprint as conversations
     from app.database import Database
     from app.experiences.views import blueprint as experiences
-    from app.llm.selection import build_adapter
+    from app.llm.selection import build_adapter, build_judge
     from app.lti.wiring import init_app as init_lti
     from app.paths import PACKAGE, templates_dir
     from app.review.views import blueprint as review
@@ -40,12 +42,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     Bootstrap5(app)
     Babel(app, locale_selector=web.choose_locale)
     errors.init_app(app)
-    model = build_adapter(settings)
+    model, judge = build_adapter(settings), build_judge(settings)
     app.extensions.update(
         model=model,
         replies=Replies(
             database, model, max_tokens=settings.llm_max_tokens, turn_seconds=settings.llm_turn_timeout
         ),
+        judges=Judges(database, judge),
+        evaluations=Evaluations(database, judge),
     )
     csrf = CSRFProtect(app)
     init_lti(app, settings, database, csrf)

@@ -17,6 +17,7 @@ from flask_babel import gettext
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.conversations import service
+from app.conversations.judges import Judges
 from app.conversations.models import Conversation, Message, MessageState
 from app.conversations.replies import Replies
 from app.database import release_request_session, request_session
@@ -97,6 +98,7 @@ def send(conversation_id: int) -> BaseResponse:
     release_request_session()
     if turn.to_write:
         _replies().begin(turn.reply)
+        _judges().begin(conversation.id, turn.message.id)
     return _answer_with(conversation, turn.reply)
 
 
@@ -127,7 +129,9 @@ def finish(conversation_id: int) -> BaseResponse:
     session = request_session()
     conversation = service.conversation_for(session, current_identity(), conversation_id, to_write=True)
     service.finish_conversation(session, conversation)
+    newest = service.newest_message(session, conversation)
     release_request_session()
+    _judges().begin(conversation.id, newest.id)
     cast(Owed, current_app.extensions["owed"]).wake()
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 
@@ -156,6 +160,10 @@ def failure_sentences() -> Sentences:
 
 def _replies() -> Replies:
     return cast(Replies, current_app.extensions["replies"])
+
+
+def _judges() -> Judges:
+    return cast(Judges, current_app.extensions["judges"])
 
 
 def _answer_with(conversation: Conversation, reply: Message) -> BaseResponse:
