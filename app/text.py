@@ -5,6 +5,9 @@ import unicodedata
 # Marks that turn the direction of the text after them, and could make one name read as another.
 _DIRECTION_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+# Common tokenizers make a token of about four bytes of English and three of Chinese; three errs on the safe side.
+BYTES_PER_TOKEN = 3
+
 
 def N_(text: str) -> str:  # noqa: N802 - the name by which catalogs are extracted
     """Mark a text that is translated where it is shown."""
@@ -27,6 +30,11 @@ def clean_text(value: str) -> str:
 def without_controls(value: str) -> str:
     """Return text that any database stores: no control characters but line ends and tabs."""
     return "".join(char for char in value if char in "\n\t" or not _is_control(char))
+
+
+def estimate_tokens(value: str) -> int:
+    """Return about how many tokens a model makes of a text: rather too many than too few."""
+    return len(value.encode()) // BYTES_PER_TOKEN + 1
 
 
 def with_marks_shown(value: str) -> str:

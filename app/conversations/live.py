@@ -5,13 +5,18 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
+from app.llm.interface import ChatRequest, Completion
+
 COALESCE = 0.04
 HEARTBEAT_EVERY = 5.0
 
 
 @dataclass
 class LiveReply:
-    """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows, until the reply is done."""
+    """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows, until the reply is done.
+
+    ``request`` is what the model was asked about the experience, and ``completion`` how it ended, once it has.
+    """
 
     reply_id: int
     attempt: int
@@ -19,6 +24,9 @@ class LiveReply:
     done: bool = False
     started: float = field(default_factory=time.monotonic)
     first_token_ms: int | None = None
+    experience_id: int = 0
+    request: ChatRequest | None = None
+    completion: Completion | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def append(self, piece: str) -> bool:

@@ -94,6 +94,11 @@ class Conversation(SQLModel, table=True):
         return self.workflow_state is ConversationState.ACTIVE
 
     @property
+    def max_turns(self) -> int | None:
+        """How many messages the student may send in it; None for as many as they like."""
+        return self.scenario.get("max_turns")
+
+    @property
     def learning_objectives(self) -> list[str]:
         """The objectives as they were when it began; positions count from 0 in them."""
         return list(self.scenario.get("learning_objectives") or ())

@@ -12,12 +12,11 @@ from pydantic import BaseModel, ConfigDict
 from app.conversations.models import Conversation, Message, MessageState
 from app.experiences.models import EvaluationMetric, Experience
 from app.llm.interface import ChatRequest, Line, Speaker
+from app.text import estimate_tokens
 
 PROMPT_VERSION = "1"
 JUDGE_VERSION = "1"
 EVALUATOR_VERSION = "1"
-# Common tokenizers make a token of about four bytes of English and three of Chinese; three errs on the safe side.
-BYTES_PER_TOKEN = 3
 TOKENS_PER_LINE = 8
 # What judges and evaluators call them.
 SPEAKERS = {Speaker.STUDENT: "student", Speaker.PERSONA: "character"}
@@ -46,11 +45,11 @@ class Scenario(BaseModel):
     evaluation_metrics: tuple[EvaluationMetric, ...] = ()
     max_turns: int | None = None
     script: dict[str, Any] | None = None
+
     @property
     def enabled_metrics(self) -> list[EvaluationMetric]:
         """The metrics that evaluations look at."""
         return [metric for metric in self.evaluation_metrics if metric.enabled]
-
 
 
 def pin(experience: Experience) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def build_request(
     """
     scenario = Scenario.model_validate(conversation.scenario)
     instructions = _render(f"{conversation.prompt_version}.txt", scenario=scenario)
-    room = context_tokens - max_tokens - _tokens(instructions)
+    room = context_tokens - max_tokens - estimate_tokens(instructions)
     return ChatRequest(
         instructions=instructions,
         brief=_render(f"{conversation.prompt_version}-brief.txt", scenario=scenario),
@@ -107,7 +106,7 @@ def brief_judge(
     instructions = _render(f"judge-{JUDGE_VERSION}.txt", scenario=scenario)
     objectives = [(position + 1, scenario.learning_objectives[position]) for position in positions]
     task = f"judge-{JUDGE_VERSION}-task.txt"
-    room -= _tokens(instructions) + _tokens(_render(task, objectives=objectives, lines=()))
+    room -= estimate_tokens(instructions) + estimate_tokens(_render(task, objectives=objectives, lines=()))
     said = numbered(messages)
     new = {number: message for number, message in said.items() if message.id > conversation.judged_until}
     judged = _oldest_that_fit(new, room)
@@ -126,7 +125,7 @@ def brief_evaluator(conversation: Conversation, messages: Sequence[Message], roo
     instructions = _render(f"evaluator-{EVALUATOR_VERSION}.txt", scenario=scenario)
     task = f"evaluator-{EVALUATOR_VERSION}-task.txt"
     said = numbered(messages)
-    room -= _tokens(instructions) + _tokens(_render(task, left_out=len(said), lines=()))
+    room -= estimate_tokens(instructions) + estimate_tokens(_render(task, left_out=len(said), lines=()))
     shown = _newest_that_fit(said, room) or dict(list(said.items())[-1:])
     prompt = _render(task, left_out=len(said) - len(shown), lines=_as_data(shown))
     return Brief(instructions, prompt, shown)
@@ -162,7 +161,7 @@ def _newest_that_fit(said: dict[int, Message], room: int) -> dict[int, Message]:
 
 
 def _costs(said: dict[int, Message]) -> list[int]:
-    return [_tokens(line) for line in _as_data(said)]
+    return [estimate_tokens(line) for line in _as_data(said)]
 
 
 def _how_many_fit(costs: Sequence[int], room: int) -> int:
@@ -173,15 +172,11 @@ def _newest_lines_that_fit(messages: Iterable[Message], room: int) -> tuple[Line
     kept: list[Line] = []
     said = [message for message in messages if message.state is MessageState.COMPLETE and message.text]
     for message in reversed(said):
-        room -= _tokens(message.text) + TOKENS_PER_LINE
+        room -= estimate_tokens(message.text) + TOKENS_PER_LINE
         if room < 0 and kept:
             break
         kept.append(Line(message.speaker, message.text))
     return tuple(reversed(kept))
-
-
-def _tokens(text: str) -> int:
-    return len(text.encode()) // BYTES_PER_TOKEN + 1
 
 
 def _render(name: str, **told: object) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, tuple_, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlmodel import col
+from sqlmodel import Session, col
 
 from app.conversations.live import HEARTBEAT_EVERY, LiveReply
 from app.conversations.models import Conversation, Message, MessageState, ReplyNote
@@ -23,6 +23,7 @@ from app.database import Database, utc_now
 from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, ModelErrorCode
 from app.llm.selection import prime
 from app.text import without_controls
+from app.usage.budgets import record_tokens, tokens_of
 
 logger = logging.getLogger(__name__)
 SAVE_EVERY = 1.0
@@ -116,9 +117,9 @@ class Replies:
 
     def _generate(self, live: LiveReply) -> dict[str, Any]:
         completion: Completion | None = None
-        for piece in self._pieces(self._request(live.reply_id)):
+        for piece in self._pieces(self._request(live)):
             if isinstance(piece, Completion):
-                completion = piece
+                completion = live.completion = piece
             elif not live.append(piece):
                 raise _InterruptedError
         if completion is None or not live.text.strip():
@@ -148,12 +149,14 @@ class Replies:
             if number % PIECES_A_TURN == 0:
                 time.sleep(0)  # a model that never pauses must not keep other chats from going on
 
-    def _request(self, reply_id: int) -> ChatRequest:
+    def _request(self, live: LiveReply) -> ChatRequest:
         with self._database.snapshot() as session:
-            reply = session.get_one(Message, reply_id)
+            reply = session.get_one(Message, live.reply_id)
             conversation = session.get_one(Conversation, reply.conversation_id)
-            said = [message for message in messages_of(session, conversation) if message.id < reply_id]
-        return self._build(conversation, said)
+            said = [message for message in messages_of(session, conversation) if message.id < reply.id]
+        live.experience_id = conversation.experience_id
+        live.request = self._build(conversation, said)
+        return live.request
 
     def _build(self, conversation: Conversation, said: Sequence[Message]) -> ChatRequest:
         return build_request(conversation, said, self._model.context_tokens, self._max_tokens)
@@ -203,7 +206,19 @@ class Replies:
 
     def _store(self, live: LiveReply, values: dict[str, Any]) -> None:
         with self._database.transaction() as session:
-            session.execute(update(Message).where(_is_ours(live)).values(**values))
+            written = session.scalars(
+                update(Message).where(_is_ours(live)).values(**values).returning(col(Message.id)),
+                execution_options={"synchronize_session": False},
+            )
+            if written.all():
+                self._record_cost(session, live)
+
+    def _record_cost(self, session: Session, live: LiveReply) -> None:
+        """Count what a reply took, also one that broke off; one that never began took nothing."""
+        if live.request is not None and (live.text or live.completion):
+            completion = live.completion or Completion(self._model.status().name)
+            tokens = tokens_of(live.request, completion, live.text)
+            record_tokens(session, live.experience_id, tokens)
 
     def _forget(self, live: LiveReply) -> None:
         with self._changed:

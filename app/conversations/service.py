@@ -25,6 +25,8 @@ from app.llm.interface import Speaker
 from app.lti.services import grades
 from app.lti.services.grades import Work
 from app.text import clean_text
+from app.usage.allowances import Kind, spend
+from app.usage.budgets import require_budget
 
 MAX_MESSAGE = 4_000
 MAX_CLIENT_KEY = 64
@@ -52,6 +54,16 @@ class ConversationEndedError(ConflictError):
 
     code = "conversation_ended"
     message = _l("This conversation has ended. Start again to go on.")
+
+
+class TurnsUsedUpError(ConflictError):
+    """Writing more messages than the teacher lets a student send in one conversation."""
+
+    code = "turns_used_up"
+    title = _l("This conversation has come to its end")
+    message = _l(
+        "You have sent all the messages that this conversation has. Read the last reply, then finish it to hand it in."
+    )
 
 
 class TurnInProgressError(ConflictError):
@@ -237,6 +249,13 @@ def counting_of(
     return grades.counting_of(session, experience, work)
 
 
+def turns_left(conversation: Conversation, messages: Sequence[Message]) -> int | None:
+    """Return how many messages the student may still send after `messages`; None for as many as they like."""
+    if conversation.max_turns is None:
+        return None
+    return max(0, conversation.max_turns - sum(message.speaker is Speaker.STUDENT for message in messages))
+
+
 def send_message(
     session: Session, conversation: Conversation, text: str, client_key: str, *, seen: int | None = None
 ) -> Turn:
@@ -253,6 +272,7 @@ def send_message(
     interrupt_abandoned(session, conversation)
     if seen is not None and newest_message(session, conversation).id > seen:
         raise MovedOnError(log=f"conversation {conversation.id}")
+    _require_turns(session, conversation)
     try:
         with session.begin_nested():
             return _add_turn(session, conversation, text, client_key)
@@ -267,6 +287,8 @@ def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> 
     if not conversation.active:
         raise ConversationEndedError(log=f"conversation {conversation.id}")
     interrupt_abandoned(session, conversation)
+    require_budget(session, conversation.experience_id)
+    spend(session, conversation.user_id, Kind.RETRY)
     newest = select(func.max(Message.id)).where(Message.conversation_id == conversation.id).scalar_subquery()
     try:
         with session.begin_nested():
@@ -381,6 +403,8 @@ def _opening_key(client_key: str) -> str:
 def _add_conversation(
     session: Session, identity: Identity, experience: Experience, client_key: str | None
 ) -> Start:
+    require_budget(session, experience.id)
+    spend(session, identity.user.id, Kind.START)
     conversation = Conversation(
         experience_id=experience.id,
         user_id=identity.user.id,
@@ -414,7 +438,21 @@ def _empty_reply(conversation: Conversation) -> Message:
     )
 
 
+def _require_turns(session: Session, conversation: Conversation) -> None:
+    if conversation.max_turns is None:
+        return
+    sent = (
+        select(func.count())
+        .select_from(Message)
+        .where(Message.conversation_id == conversation.id, Message.speaker == Speaker.STUDENT)
+    )
+    if session.exec(sent).one() >= conversation.max_turns:
+        raise TurnsUsedUpError(log=f"conversation {conversation.id}")
+
+
 def _add_turn(session: Session, conversation: Conversation, text: str, client_key: str) -> Turn:
+    require_budget(session, conversation.experience_id)
+    spend(session, conversation.user_id, Kind.MESSAGE)
     message = Message(
         conversation_id=conversation.id, speaker=Speaker.STUDENT, text=text, client_key=client_key
     )

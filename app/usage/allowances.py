@@ -14,7 +14,7 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import Integer, bindparam, case, delete, or_, tuple_
 from sqlmodel import Session, col, select
 
-from app.database import insert_into, utc_now
+from app.database import prepared_insert, utc_now
 from app.errors import RateLimitedError
 from app.usage.models import Use
 from app.web import current_settings
@@ -134,21 +134,8 @@ def _counted(session: Session, user_id: int, limit: Limit, now: datetime) -> boo
     return session.scalar(_one_more(session), row) is not None
 
 
-def _one_more(session: Session) -> Any:  # noqa: ANN401 - each database has its own INSERT
-    """Return the statement that counts one more and returns the count; none where it would be over ``most``.
-
-    Built once: building it takes ten times as long as running it.
-    """
-    dialect = session.get_bind().dialect.name
-    if dialect not in _STATEMENTS:
-        _STATEMENTS[dialect] = _build(insert_into(session, Use))
-    return _STATEMENTS[dialect]
-
-
-_STATEMENTS: dict[str, Any] = {}
-
-
-def _build(insert: Any) -> Any:  # noqa: ANN401 - each database has its own INSERT
+def _complete(insert: Any) -> Any:  # noqa: ANN401 - each database has its own INSERT
+    """Make it count one more and return the count, or return nothing where that would be over ``most``."""
     fresh = insert.values(**{name: bindparam(name) for name in ("user_id", "kind", "begins_at")}, count=1)
     # A machine whose clock is behind counts in the window that others have begun.
     begins_anew = col(Use.begins_at) < fresh.excluded.begins_at
@@ -160,3 +147,6 @@ def _build(insert: Any) -> Any:  # noqa: ANN401 - each database has its own INSE
         },
         where=or_(begins_anew, col(Use.count) < bindparam("most", type_=Integer)),
     ).returning(col(Use.count))
+
+
+_one_more = prepared_insert(Use, _complete)
