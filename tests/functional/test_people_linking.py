@@ -66,7 +66,7 @@ def link(administrator: Visitor, kept: User, other: User) -> int:
 
 def rows(app: Flask, model: type[SQLModel]) -> list[Any]:
     with app.extensions["database"].snapshot() as db:
-        return list(db.exec(select(model).order_by(model.id)))
+        return list(db.exec(select(model).order_by(*model.__table__.primary_key)))
 
 
 def write_experience(visitor: Visitor, title: str = "One") -> int:

@@ -14,8 +14,9 @@ from sqlalchemy import delete, exists, func, update
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
 
+from app.api.oauth.models import AccessToken, AuthorizationCode, OAuthClient, SignIn
 from app.conversations.feedback import MessageFeedback
-from app.conversations.models import Conversation, ConversationState
+from app.conversations.models import Conversation, ConversationState, ObjectiveMark
 from app.courses.models import Course, Enrollment, EnrollmentState, User
 from app.database import utc_now
 from app.errors import ConflictError, NotFoundError
@@ -32,10 +33,16 @@ _BELONGINGS: tuple[tuple[type[SQLModel], Any], ...] = (
     (Enrollment, Enrollment.user_id),
     (Conversation, Conversation.user_id),
     (MessageFeedback, MessageFeedback.user_id),
+    (ObjectiveMark, ObjectiveMark.decided_by_id),
     (Score, Score.user_id),
     (Score, Score.created_by_id),
     (Launch, Launch.user_id),
     (Experience, Experience.created_by_id),
+    (AccessToken, AccessToken.user_id),
+    (AccessToken, AccessToken.created_by_id),
+    (AuthorizationCode, AuthorizationCode.user_id),
+    (SignIn, SignIn.user_id),
+    (OAuthClient, OAuthClient.service_user_id),
     (User, User.merged_into_id),
 )
 
@@ -111,6 +118,12 @@ def link_people(session: Session, identity: Identity, kept_id: int, other_id: in
     offered = {(pair.kept.user.id, pair.other.user.id) for pair in people_to_link(session, identity)}
     if (kept.id, other.id) not in offered:
         raise NotOnePersonError(log=f"users {kept_id} and {other_id}")
+    make_one(session, kept, other)
+    logger.info("user %s linked user %s to user %s", identity.user.id, other.id, kept.id)
+
+
+def make_one(session: Session, kept: User, other: User) -> None:
+    """Give to the one who is kept all that the other has. The session must hold nothing of theirs unwritten."""
     _drop_weaker_enrollments(session, kept, other)
     _end_older_conversations(session, kept, other)
     for model, owner in _BELONGINGS:
@@ -122,7 +135,6 @@ def link_people(session: Session, identity: Identity, kept_id: int, other_id: in
         )
     other.merged_into_id = kept.id
     kept.name, kept.avatar_url = kept.name or other.name, kept.avatar_url or other.avatar_url
-    logger.info("user %s linked user %s to user %s", identity.user.id, other.id, kept.id)
 
 
 def _pairs(group: Sequence[KnownPerson]) -> list[SeemingPair]:
