@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from http import HTTPStatus
 from operator import attrgetter
@@ -38,8 +38,8 @@ which Canvas's own page holds a conversation.
 - **Paths** may end in `.json`. A method that a path does not have is answered 405, with `Allow`.
 - **Refusals** are worded as Canvas words them where it does, and otherwise carry `code`, `retryable` and
   `reference_id`. What is not there and what is not the caller's to know of are both 404.
-- **Limits.** A token may ask so often in a time, and a person may begin, send and have evaluated so much in a day; then
-  comes 429, with `Retry-After` in seconds.
+- **Limits.** What a token and its person may ask for in a minute is told by `X-Rate-Limit-Remaining`, as in Canvas; and
+  a person may begin, send and have evaluated so much in a day. Beyond it comes 429, with `Retry-After` in seconds.
 """
 _EVENTS = (
     "The reply as it is written, in server-sent events: `reply` (`id`), then `text` (`text`, a further piece) as often "
@@ -51,7 +51,19 @@ _COURSE = f"The Canvas course id, or `{CONTEXT_MARK}` and the id of the course's
 _KEY = "In place of the body's `client_key`."
 _PAGE = "Which page of the list. What makes no sense counts as not given."
 _PER_PAGE = f"Entries in a page; more than {MOST_PER_PAGE} count as {MOST_PER_PAGE}."
-_LINK = "Where other pages of the list are (RFC 8288): `current`, `next`, `prev`, `first`, `last`."
+_HEADERS: Json = {
+    name: {"description": words, "schema": {"type": kind}}
+    for name, words, kind in (
+        (
+            "Link",
+            "Where other pages of the list are (RFC 8288): `current`, `next`, `prev`, `first`, `last`.",
+            "string",
+        ),
+        ("X-Rate-Limit-Remaining", "The cost of requests that may still be asked at once.", "number"),
+        ("X-Request-Cost", "What this request took of it.", "number"),
+    )
+}
+_RATE_HEADERS = ("X-Rate-Limit-Remaining", "X-Request-Cost")
 _JSON = "application/json"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _OAUTH = "/login/oauth2"
@@ -81,7 +93,7 @@ def describe(app_url: str, declared: list[Endpoint]) -> Json:
             "schemas": schemas.components | _forms(declared, schemas),
             "parameters": _parameters(declared),
             "responses": {str(status): _refusal(kind, schemas) for status, kind in REFUSALS.items()},
-            "headers": {"Link": _text(_LINK)},
+            "headers": _HEADERS,
             "securitySchemes": _security_schemes(app_url, declared),
         },
     }
@@ -114,14 +126,14 @@ def _tags(declared: list[Endpoint]) -> list[Json]:
 
 
 def _security_schemes(app_url: str, declared: list[Endpoint]) -> Json:
-    scopes = {each.scope: _paragraphs(each.view)[0].removesuffix(".") for each in declared}
+    scopes = {each.scope: _in_a_line(_paragraphs(each.view)[0]) for each in declared}
     token = {"tokenUrl": f"{app_url}{_OAUTH}/token", "scopes": scopes}
     code = token | {"authorizationUrl": f"{app_url}{_OAUTH}/auth", "refreshUrl": token["tokenUrl"]}
     return {
         "token": {
             "type": "http",
             "scheme": "bearer",
-            "description": "Any token, also one that a person has made.",
+            "description": "A token that a program got, or that a person made.",
         },
         "oauth2": {
             "type": "oauth2",
@@ -190,7 +202,7 @@ def _operation(declared: Endpoint, schemas: Schemas) -> Json:
     operation = {
         "operationId": declared.name,
         "tags": [_tag(declared.view.__module__)],
-        "summary": summary.removesuffix("."),
+        "summary": _in_a_line(summary),
         "description": "\n\n".join([*further, f"Scope: `{declared.scope}`"]),
         "parameters": _further_parameters(declared, schemas),
         "responses": _responses(declared, schemas),
@@ -261,14 +273,14 @@ def _success(declared: Endpoint, schemas: Schemas) -> Json:
     if declared.streams:
         events = {"type": "string", "description": _EVENTS}
         content["text/event-stream"] = {"schema": events, "example": _EVENTS_EXAMPLE}
-    success = {"description": declared.status.phrase, "content": content}
-    return success | {"headers": {"Link": _reference("headers", "Link")}} if declared.paginated else success
+    headers = ("Link", *_RATE_HEADERS) if declared.paginated else _RATE_HEADERS
+    return {"description": declared.status.phrase, "headers": _headers(headers), "content": content}
 
 
 def _refusal(kind: RefusalKind, schemas: Schemas) -> Json:
     return {
         "description": kind.words,
-        "headers": {name: _text(words) for name, words in kind.headers},
+        "headers": _headers(_RATE_HEADERS) | {name: _text(words) for name, words in kind.headers},
         "content": {_JSON: {"schema": schemas.of(kind.shape)}},
     }
 
@@ -276,6 +288,10 @@ def _refusal(kind: RefusalKind, schemas: Schemas) -> Json:
 def _security(declared: Endpoint) -> list[Json]:
     by_launch: Json = {"launch": []} if declared.method == _READING else {"launch": [], "csrf": []}
     return [{"token": []}, {"oauth2": [declared.scope]}, by_launch]
+
+
+def _headers(names: Iterable[str]) -> Json:
+    return {name: _reference("headers", name) for name in names}
 
 
 def _text(description: str) -> Json:
@@ -289,6 +305,11 @@ def _tag(module: str) -> str:
 def _paragraphs(documented: Callable[..., Any] | ModuleType) -> list[str]:
     text = inspect.getdoc(documented) or ""
     return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+
+
+def _in_a_line(sentence: str) -> str:
+    """Return a sentence as it stands in a list, where Markdown is not read."""
+    return sentence.removesuffix(".").replace("`", "")
 
 
 def _reference(kind: str, name: str) -> Json:

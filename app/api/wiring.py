@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from app.api import chat, conversations, experiences  # noqa: F401 - they declare the endpoints
 from app.api.caller import bearer_identity, launch_identity
+from app.api.docs import blueprint as docs
 from app.api.endpoints import PREFIX, Endpoint, add_routes
 from app.api.errors import as_canvas, concerns_api
 from app.api.oauth.wiring import init_app as init_oauth
@@ -25,7 +26,7 @@ def init_app(app: Flask, csrf: CSRFProtect) -> None:
     add_routes(for_tokens, _by_token)
     for_launches = launch_blueprint("launch_api", __name__)
     add_routes(for_launches, _by_launch, prefix=PREFIX)
-    for blueprint in (for_tokens, for_launches):
+    for blueprint in (for_tokens, for_launches, docs):
         app.register_blueprint(blueprint)
     init_oauth(app, csrf)
 
