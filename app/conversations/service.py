@@ -217,15 +217,18 @@ def start_conversation(
 
 
 def end_conversation(session: Session, conversation: Conversation) -> None:
-    """Let the person leave the conversation without handing it in; its reply under way is stopped."""
+    """Let the person leave the conversation; its reply under way is stopped.
+
+    One that has met every objective is completed, however it ends.
+    """
     if conversation.active:
-        _end(session, conversation, ConversationState.ENDED)
+        _end(session, conversation, completed=conversation.all_objectives_met)
 
 
 def finish_conversation(session: Session, conversation: Conversation) -> None:
-    """Let the person hand the conversation in: completed, and to the gradebook unless it is a trial.
+    """Let the person hand the conversation in. One without a word of theirs is only ended.
 
-    One without a word of theirs is only ended. A reply under way is stopped.
+    A reply under way is stopped.
     """
     if not conversation.active:
         return
@@ -234,9 +237,7 @@ def finish_conversation(session: Session, conversation: Conversation) -> None:
             Message.conversation_id == conversation.id, Message.speaker == Speaker.STUDENT
         )
     ).first()
-    _end(session, conversation, ConversationState.COMPLETED if spoken else ConversationState.ENDED)
-    if spoken and not conversation.is_preview:
-        grades.hand_in(session, Work(conversation.experience_id, conversation.user_id, conversation.id))
+    _end(session, conversation, completed=spoken is not None)
 
 
 def counting_of(
@@ -492,10 +493,13 @@ def _checked(text: str) -> str:
     return text
 
 
-def _end(session: Session, conversation: Conversation, state: ConversationState) -> None:
-    conversation.workflow_state = state
+def _end(session: Session, conversation: Conversation, *, completed: bool) -> None:
+    """End a conversation. What is completed goes to the gradebook unless it is a trial."""
+    conversation.workflow_state = ConversationState.COMPLETED if completed else ConversationState.ENDED
     conversation.ended_at = conversation.updated_at = utc_now()
     _stop(session, col(Message.conversation_id) == conversation.id)
+    if completed and not conversation.is_preview:
+        grades.hand_in(session, Work(conversation.experience_id, conversation.user_id, conversation.id))
 
 
 def _stop(session: Session, chosen: ColumnElement[bool]) -> None:
