@@ -30,7 +30,7 @@ POINTLESS = frozenset({ModelErrorCode.TIMEOUT})
 Answered = TypeVar("Answered")
 
 logger = logging.getLogger(__name__)
-random = SystemRandom()
+dice = SystemRandom()
 
 
 class GuardedModel:
@@ -132,4 +132,4 @@ def _patience(deadline: float, *, is_last: bool) -> float:
 
 def _wait_before_retry(error: ModelError, tries: int) -> float:
     """Back off at random, so that a class whose model stumbled does not come back in the same moment."""
-    return (error.retry_after or 0) + random.uniform(0, BACKOFF_SECONDS * 2**tries)
+    return (error.retry_after or 0) + dice.uniform(0, BACKOFF_SECONDS * 2**tries)

@@ -47,6 +47,14 @@ def test_production_with_everything_set_is_accepted() -> None:
         ({"app_url": "ai.example.edu"}, "must be an address"),
         ({"database_url": "sqlite://"}, "forgets everything"),
         ({"llm_provider": "openai"}, "LLM_API_KEY is not set"),
+        (
+            {"llm_provider": "anthropic"},
+            "LLM_API_KEY is not set, and https://api.anthropic.com/v1 answers nobody",
+        ),
+        ({"llm_fallbacks": "gpt-4o"}, "LLM_FALLBACKS: nothing stands behind LLM_PROVIDER=local"),
+        ({"llm_judge_model": "gpt-4o"}, "LLM_JUDGE_MODEL: gpt-4o names no model"),
+        ({"llm_base_url": "models.example.edu"}, "must be an address such as https://models.example.edu/v1"),
+        ({"llm_anthropic_base_url": "https://key@host/v1"}, "keys have settings of their own"),
         ({"llm_provider": "someone"}, "LLM_PROVIDER"),
         ({"llm_provider": None}, "no AI model is set"),
         ({"database_url": "mysql://db"}, "must start with sqlite:///"),
@@ -71,6 +79,14 @@ def test_plain_http_works_on_this_machine(url: str) -> None:
 @pytest.mark.parametrize("given", [{"llm_api_key": "k"}, {"llm_base_url": "http://localhost:11434/v1"}])
 def test_a_configured_model_wins_over_the_embedded_one(given: dict[str, str]) -> None:
     assert load_settings(_env_file=None, **given).provider is LlmProvider.OPENAI
+
+
+def test_fallbacks_stand_behind_personas_and_judge() -> None:
+    settings = load_settings(
+        _env_file=None, llm_api_key="k", llm_model="a", llm_fallbacks="b,c", llm_judge_model="judge"
+    )
+    assert [choice.model for choice in settings.conversation_models] == ["a", "b", "c"]
+    assert [choice.model for choice in settings.judge_models] == ["judge", "b", "c"]
 
 
 def test_a_hosts_own_way_to_write_an_address_is_understood() -> None:
