@@ -342,6 +342,18 @@ def newest_message(session: Session, conversation: Conversation) -> Message:
     ).one()
 
 
+def version_of(conversation: Conversation, newest: Message) -> str:
+    """Return what changes whenever a page that shows the conversation is no longer as it stands."""
+    shown = (
+        conversation.workflow_state,
+        conversation.judged_until,
+        newest.id,
+        newest.attempts,
+        newest.shown_state,
+    )
+    return "-".join(map(str, shown))
+
+
 def stop_reply(session: Session, conversation: Conversation, reply_id: int) -> Message:
     """Ask whoever writes a reply to end it now, keeping what there is; one that has ended stays as it is.
 

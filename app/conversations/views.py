@@ -1,6 +1,7 @@
 """The student's shelf, and the page on which a conversation is held."""
 
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any, cast
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from flask import (
     redirect,
     render_template,
     request,
+    stream_with_context,
     url_for,
 )
 from flask_babel import gettext
@@ -18,16 +20,16 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app.conversations import service
 from app.conversations.judges import Judges
-from app.conversations.models import Conversation, Message, MessageState
+from app.conversations.models import Conversation, Message, ReplyNote
 from app.conversations.replies import Replies
 from app.database import release_request_session, request_session
 from app.errors import wants_json
+from app.experiences.models import Experience
 from app.experiences.service import get_experience
-from app.identity import Right
+from app.identity import Identity, Right
 from app.llm.interface import ModelAdapter, ModelErrorCode
 from app.lti.services.owed import Owed
 from app.lti.sessions import current_identity, launch_blueprint
-from app.markdown import render_markdown
 from app.text import clean_line
 
 blueprint = launch_blueprint("conversations", __name__)
@@ -54,22 +56,30 @@ def show(experience_id: int) -> str:
     identity, session = current_identity(), request_session()
     experience = get_experience(session, identity, experience_id)
     conversation = service.latest_conversation(session, identity, experience)
-    messages = service.messages_of(session, conversation) if conversation else []
     return render_template(
         "conversations/show.html",
         experience=experience,
-        conversation=conversation,
-        counting=service.counting_of(session, identity, experience, conversation),
         scenario=conversation.scenario if conversation else None,
-        messages=messages,
-        failure=failure_sentences(),
         model=cast(ModelAdapter, current_app.extensions["model"]).status(),
         max_message=service.MAX_MESSAGE,
         client_key=uuid4().hex,
         may_converse=identity.may_hold_conversations,
         may_write=identity.may(Right.WRITE_EXPERIENCES),
         is_preview=identity.converses_as_preview,
+        **_shown(identity, experience, conversation),
     )
+
+
+@blueprint.get("/conversations/<id:conversation_id>/state")
+def state(conversation_id: int) -> BaseResponse | str:
+    """What a page with an older ``version`` of the conversation puts in its place; 204 where there is none newer."""
+    identity, session = current_identity(), request_session()
+    conversation = service.conversation_for(session, identity, conversation_id)
+    newest = service.newest_message(session, conversation)
+    if request.args.get("version") == service.version_of(conversation, newest):
+        return Response(status=HTTPStatus.NO_CONTENT)
+    experience = get_experience(session, identity, conversation.experience_id)
+    return render_template("conversations/_state.html", **_shown(identity, experience, conversation))
 
 
 @blueprint.post("/experiences/<id:experience_id>/conversations")
@@ -94,6 +104,7 @@ def send(conversation_id: int) -> BaseResponse:
         conversation,
         request.form.get("message", ""),
         clean_line(request.form.get("client_key"), service.MAX_CLIENT_KEY) or uuid4().hex,
+        seen=request.form.get("seen", type=int),
     )
     release_request_session()
     if turn.to_write:
@@ -113,6 +124,17 @@ def retry(conversation_id: int, reply_id: int) -> BaseResponse:
     return _answer_with(conversation, reply)
 
 
+@blueprint.post("/conversations/<id:conversation_id>/messages/<id:reply_id>/stop")
+def stop(conversation_id: int, reply_id: int) -> BaseResponse:
+    """End a reply under way and keep what there is of it; the answer comes when that is stored."""
+    session = request_session()
+    conversation = service.conversation_for(session, current_identity(), conversation_id)
+    reply = service.stop_reply(session, conversation, reply_id)
+    release_request_session()
+    _replies().stop(reply.id)
+    return _answer_with(conversation, reply)
+
+
 @blueprint.get("/conversations/<id:conversation_id>/messages/<id:reply_id>/events")
 def events(conversation_id: int, reply_id: int) -> BaseResponse:
     """Go on reading a reply that is being written."""
@@ -120,7 +142,7 @@ def events(conversation_id: int, reply_id: int) -> BaseResponse:
     conversation = service.conversation_for(session, current_identity(), conversation_id)
     reply = service.reply_for(session, conversation, reply_id)
     release_request_session()
-    return _event_stream(reply.id)
+    return _event_stream(conversation, reply)
 
 
 @blueprint.post("/conversations/<id:conversation_id>/finish")
@@ -137,10 +159,13 @@ def finish(conversation_id: int) -> BaseResponse:
 
 
 def failure_sentences() -> Sentences:
-    """Return what says to a student, in their language, why a reply is missing; never in the upstream's words."""
+    """Return what says to a student, in their language, why a reply is not whole; never in the upstream's words."""
     interrupted = gettext("The reply was interrupted. Your message is saved; try again.")
     failed = gettext("The AI did not answer. Your message is saved; try again.")
     by_code: dict[str | None, str] = {
+        None: interrupted,
+        ReplyNote.SHUT_DOWN: interrupted,
+        ReplyNote.STOPPED: gettext("You stopped this reply. Answer it as it is, or try again."),
         ModelErrorCode.BUSY: gettext(
             "The AI is too busy just now. Your message is saved; try again in a moment."
         ),
@@ -151,9 +176,7 @@ def failure_sentences() -> Sentences:
     }
 
     def sentence(reply: Message) -> str:
-        return (
-            interrupted if reply.state is MessageState.INTERRUPTED else by_code.get(reply.error_code, failed)
-        )
+        return by_code.get(reply.error_code, failed)
 
     return sentence
 
@@ -166,39 +189,69 @@ def _judges() -> Judges:
     return cast(Judges, current_app.extensions["judges"])
 
 
+def _shown(identity: Identity, experience: Experience, conversation: Conversation | None) -> dict[str, Any]:
+    """Return what the templates take of a conversation as it stands."""
+    session = request_session()
+    counting = service.counting_of(session, identity, experience, conversation)
+    if conversation is None:
+        return {"conversation": None, "counting": counting}
+    messages = service.messages_of(session, conversation)
+    return {
+        "conversation": conversation,
+        "counting": counting,
+        "messages": messages,
+        "version": service.version_of(conversation, messages[-1]),
+        "persona": _persona_of(conversation),
+        "failure": failure_sentences(),
+    }
+
+
+def _persona_of(conversation: Conversation) -> str:
+    return conversation.scenario.get("persona_name") or gettext("AI persona")
+
+
 def _answer_with(conversation: Conversation, reply: Message) -> BaseResponse:
     if wants_json():
-        return _event_stream(reply.id)
+        return _event_stream(conversation, reply)
     for _ in _replies().follow(reply.id):
         pass
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 
 
-def _event_stream(reply_id: int) -> Response:
-    stream = _events(reply_id, _replies().follow(reply_id), failure_sentences())
+def _event_stream(conversation: Conversation, reply: Message) -> Response:
+    stream = stream_with_context(_events(conversation, reply))
     return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def _events(reply_id: int, growing: Iterator[str | Message | None], sentences: Sentences) -> Iterator[bytes]:
-    """Yield ``reply`` (its id), ``text`` (a further piece) and at last ``done`` (the stored reply).
+def _events(conversation: Conversation, reply: Message) -> Iterator[bytes]:
+    """Yield ``reply`` (its id and place in the page), ``text`` (a further piece), at last ``done`` (as it is stored).
 
-    Runs after the request's end: all that it needs is handed in.
+    No database connection is held meanwhile.
     """
-    yield _event("reply", {"id": reply_id})
-    for piece in growing:
+    yield _event("reply", _as_event(conversation, reply))
+    for piece in _replies().follow(reply.id):
         if piece is None:
             yield b": still there\n\n"
         elif isinstance(piece, str):
             yield _event("text", {"text": piece})
         else:
-            yield _event("done", _as_event(piece, sentences))
+            yield _event("done", _as_event(conversation, piece))
 
 
-def _as_event(reply: Message, sentences: Sentences) -> dict[str, Any]:
-    if reply.state is MessageState.COMPLETE:
-        html = str(render_markdown(reply.text))
-        return {"id": reply.id, "state": reply.state, "html": html, "scripted": reply.scripted}
-    return {"id": reply.id, "state": reply.state, "message": sentences(reply)}
+def _as_event(conversation: Conversation, reply: Message) -> dict[str, Any]:
+    return {
+        "id": reply.id,
+        "state": reply.shown_state,
+        "version": service.version_of(conversation, reply),
+        "html": render_template(
+            "conversations/_message.html",
+            message=reply,
+            newest=True,
+            conversation=conversation,
+            persona=_persona_of(conversation),
+            failure=failure_sentences(),
+        ),
+    }
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

@@ -58,7 +58,7 @@ def test_a_reply_streams_and_is_stored_with_what_it_cost(
     assert response.mimetype == "text/event-stream"
     assert names[0] == "reply"
     assert "text" in names
-    assert events(response)[-1][1]["html"] == "<p>I am <strong>very</strong> angry.</p>\n"
+    assert "<p>I am <strong>very</strong> angry.</p>" in events(response)[-1][1]["html"]
     reply = stored(app, conversation_id)[-1]
     assert reply.text == "I am **very** angry."
     assert reply.model
@@ -118,7 +118,7 @@ def test_a_repeated_send_is_one_turn(
 ) -> None:
     first = student.send(conversation_id, "Hello", key="same")
     second = student.send(conversation_id, "Hello", key="same")
-    assert events(first)[0] == events(second)[0]
+    assert events(first)[0][1]["id"] == events(second)[0][1]["id"]
     assert events(second)[-1][1]["state"] == "complete"
     assert len(stored(app, conversation_id)) == 3
     assert len(fake_model.requests) == 1
@@ -189,7 +189,7 @@ def test_a_model_that_is_down_loses_nothing_and_can_be_tried_again(
     response = student.send(conversation_id, "Hello")
     failure = events(response)[-1][1]
     assert failure["state"] == "failed"
-    assert "Your message is saved" in failure["message"]
+    assert "Your message is saved" in failure["html"]
     assert "secret upstream words" not in response.text
     page = student.page(f"/experiences/{_experience_of(student)}/conversation")
     assert page.select_one("[data-testid=retry]")

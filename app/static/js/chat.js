@@ -1,5 +1,9 @@
 // Sends messages and shows replies as they are written. The server stores everything; this only shows it.
+import { draftStore } from "./draft.js";
 import { readEvents } from "./events.js";
+import { watchDialogs } from "./focus.js";
+import { keepInStep } from "./sync.js";
+import { showTimes } from "./times.js";
 import { guardUnsaved } from "./unsaved.js";
 
 const RECONNECTS = 5;
@@ -13,34 +17,19 @@ const messages = chat.querySelector("[data-messages]");
 const composer = chat.querySelector("[data-composer]");
 const texts = chat.dataset;
 const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
-const draft = draftStore(`draft-${texts.conversation}`);
+const draft = draftStore(texts.conversation);
 const setUnsent = guardUnsaved(texts.unsent);
 let busy = false;
+let ended = !composer;
 
 class NotSent extends Error {}
-
-function draftStore(key) {
-  // A browser that blocks third-party cookies forbids storage in a frame: then a draft lives in its box alone.
-  const attempt = (action) => {
-    try {
-      return action();
-    } catch {
-      return null;
-    }
-  };
-  return {
-    available: attempt(() => Boolean(sessionStorage)) ?? false,
-    keep: (value) => attempt(() => sessionStorage.setItem(key, JSON.stringify(value))),
-    read: () => attempt(() => JSON.parse(sessionStorage.getItem(key))),
-    forget: () => attempt(() => sessionStorage.removeItem(key)),
-  };
-}
 
 function fill(text, count) {
   return text.replace("{count}", count);
 }
 
-function addMessage(speaker, text) {
+// What the page shows of a message until the server's own form of it arrives.
+function addMessage(speaker, text, key) {
   const item = document.createElement("li");
   item.className = `message message-${speaker}`;
   item.dataset.testid = `message-${speaker}`;
@@ -49,6 +38,9 @@ function addMessage(speaker, text) {
     '<div class="message-body"><p class="as-typed"></p></div>';
   item.querySelector(".message-who").textContent = speaker === "student" ? texts.you : texts.persona;
   item.querySelector(".as-typed").textContent = text;
+  if (key) {
+    item.dataset.key = key;
+  }
   messages.append(item);
   scrollToEnd();
   return item;
@@ -61,10 +53,11 @@ function scrollToEnd() {
 // Runs a change of the log, and follows its end only for a reader who is there already.
 function keepingEnd(change) {
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_END;
-  change();
+  const result = change();
   if (atEnd) {
     scrollToEnd();
   }
+  return result;
 }
 
 // Gives the focus back to the box where a button took it along; never takes it from where somebody is.
@@ -80,46 +73,15 @@ function setBusy(value) {
   composer?.querySelector("button").toggleAttribute("disabled", value);
 }
 
-function startReply(item) {
-  item.querySelector(".message-failure")?.remove();
-  item.dataset.state = "generating";
-  const body = item.querySelector(".message-body");
-  body.innerHTML = '<p class="as-typed"></p><p class="writing"></p>';
-  body.querySelector(".writing").textContent = texts.writing;
-  return body.querySelector(".as-typed");
-}
-
-function endReply(item, reply) {
-  item.dataset.state = reply.state;
-  item.dataset.message = reply.id;
-  const body = item.querySelector(".message-body");
-  if (reply.state === "complete") {
-    body.innerHTML = reply.html; // rendered and cleaned by the server
-    if (reply.scripted) {
-      labelAsScripted(item);
-    }
-  } else {
-    body.textContent = "";
-    showFailure(item, reply);
-  }
-}
-
-function labelAsScripted(item) {
-  const label = document.createElement("span");
-  label.className = "message-model";
-  label.textContent = texts.scripted;
-  item.querySelector(".message-head").append(label);
-}
-
-function showFailure(item, reply) {
-  const failure = chat.querySelector("[data-failure-template]").content.cloneNode(true);
-  failure.querySelector("p").textContent = reply.message;
-  const form = failure.querySelector("form");
-  if (form) {
-    form.dataset.retry = reply.id;
-    form.action = at(texts.retryUrl, reply.id);
-  }
-  item.append(failure);
+// Puts the server's form of a message (rendered and cleaned there) in the place of what is shown.
+function replaceItem(item, html) {
+  return keepingEnd(() => {
+    const holder = document.createElement("ol");
+    holder.innerHTML = html;
+    const fresh = holder.firstElementChild;
+    item.replaceWith(fresh);
+    return fresh;
+  });
 }
 
 function at(url, replyId) {
@@ -138,6 +100,7 @@ function request(url, body) {
 async function showReply(item, url, body, onStored = () => {}) {
   setBusy(true);
   let replyId = null;
+  let shown = item;
   try {
     for (let attempt = 0; attempt <= RECONNECTS; attempt += 1) {
       try {
@@ -145,18 +108,18 @@ async function showReply(item, url, body, onStored = () => {}) {
         if (!response.ok) {
           throw new NotSent((await response.json()).error);
         }
-        const shown = startReply(item);
         for await (const { name, data } of readEvents(response.body)) {
           if (name === "reply") {
+            shown = replaceItem(shown, data.html);
+            shown.querySelector("[data-growing]")?.replaceChildren(); // the text comes whole
             replyId = data.id;
             body = null;
             onStored();
           } else if (name === "text") {
-            keepingEnd(() => {
-              shown.textContent += data.text;
-            });
+            keepingEnd(() => shown.querySelector("[data-growing]")?.append(data.text));
           } else if (name === "done") {
-            keepingEnd(() => endReply(item, data));
+            replaceItem(shown, data.html);
+            texts.version = data.version;
             return;
           }
         }
@@ -170,13 +133,19 @@ async function showReply(item, url, body, onStored = () => {}) {
     throw new NotSent(texts.lost);
   } finally {
     setBusy(false);
+    step.tellOthers();
   }
+}
+
+// The newest message that is shown here: the server takes none that was written without having seen another's.
+function seen() {
+  return Math.max(0, ...[...messages.querySelectorAll("[data-message]")].map((item) => item.dataset.message));
 }
 
 async function send() {
   const box = composer.elements.message;
   const text = box.value.trim();
-  if (!text) {
+  if (!text || box.readOnly) {
     return;
   }
   if (busy) {
@@ -187,58 +156,71 @@ async function send() {
     note(fill(texts.over, -roomLeft()));
     return;
   }
-  const key = keepDraft(text);
+  const key = draft.keep(text);
   note("");
-  const mine = addMessage("student", text);
-  const reply = addMessage("persona", "");
-  box.value = "";
-  box.focus();
-  boxChanged();
   const body = new FormData();
   body.set("message", text);
   body.set("client_key", key);
+  body.set("seen", seen());
+  const mine = addMessage("student", text, key);
+  const reply = addMessage("persona", "");
+  reply.querySelector(".as-typed").className = "writing";
+  reply.querySelector(".writing").textContent = texts.writing;
+  box.value = "";
+  box.focus();
+  boxChanged();
   let stored = false;
   try {
     await showReply(reply, texts.sendUrl, body, () => {
       stored = true;
-      chat.querySelector("[data-finish]").hidden = false;
+      chat.querySelector("[data-finish]")?.removeAttribute("hidden");
       if (draft.read()?.key === key) {
         draft.forget();
       }
+      step.tellOthers();
     });
   } catch (error) {
-    reply.remove();
     if (stored) {
       note(texts.lost);
     } else {
+      reply.remove();
       mine.remove();
       box.value = box.value ? `${text}\n${box.value}` : text;
       boxChanged();
       note(error instanceof NotSent && error.message ? error.message : texts.notSent);
+      step.lookNow();
     }
   }
   refocus();
 }
 
-// Keeps what is written until the server has it, with the key that makes sending it twice one message.
-function keepDraft(text) {
-  const kept = draft.read();
-  const key = kept?.text === text ? kept.key : crypto.randomUUID();
-  draft.keep({ text, key });
-  return key;
-}
-
 async function retry(form) {
-  const item = form.closest(".message");
   if (busy) {
     return;
   }
   try {
-    await showReply(item, form.action, new FormData(form));
+    await showReply(form.closest(".message"), form.action, new FormData(form));
   } catch (error) {
     note(error instanceof NotSent && error.message ? error.message : texts.unreachable);
+    step.lookNow();
   }
   refocus();
+}
+
+// The reply's own stream then brings its end; what the server answers here is the same once more.
+async function stop(form) {
+  const button = form.querySelector("button");
+  button.disabled = true;
+  try {
+    const response = await request(form.action, new FormData(form));
+    if (!response.ok) {
+      throw new NotSent((await response.json()).error);
+    }
+    await response.body.cancel();
+  } catch (error) {
+    button.disabled = false;
+    note(error instanceof NotSent && error.message ? error.message : texts.unreachable);
+  }
 }
 
 function note(text) {
@@ -261,10 +243,54 @@ function boxChanged() {
 
 function resume() {
   const item = messages.querySelector('.message-persona[data-state="generating"]');
-  if (item) {
-    showReply(item, at(texts.replyUrl, item.dataset.message)).catch(() => note(texts.lost));
+  if (item && !busy) {
+    showReply(item, at(texts.replyUrl, item.dataset.message))
+      .catch(() => note(texts.lost))
+      .finally(refocus);
   }
 }
+
+// Takes over what another page has made of the conversation. What is the same stays, so that nothing is read out twice.
+function showState(fresh) {
+  keepingEnd(() => {
+    const kept = new Map([...messages.children].map((item) => [identityOf(item), item]));
+    const items = [...fresh.querySelector("[data-messages]").children];
+    messages.replaceChildren(...items.map((item) => kept.get(identityOf(item)) ?? item));
+  });
+  for (const part of fresh.querySelectorAll("[data-part]")) {
+    showTimes(part);
+    watchDialogs(part);
+    document.querySelector(`[data-part="${part.dataset.part}"]`)?.replaceWith(part);
+  }
+  texts.version = fresh.dataset.version;
+  if (!("active" in fresh.dataset) && !ended) {
+    endComposer();
+  }
+  refocus();
+  resume();
+}
+
+function identityOf(item) {
+  const { message, key, state, attempt } = item.dataset;
+  return key ? `key ${key}` : `${message} ${state} ${attempt}`;
+}
+
+// What is in the box stays there to be copied.
+function endComposer() {
+  ended = true;
+  const box = composer.elements.message;
+  box.readOnly = true;
+  composer.querySelector("button").hidden = true;
+  composer.hidden = !box.value.trim();
+  note(texts.ended);
+}
+
+const step = keepInStep({
+  name: `conversation-${texts.conversation}`,
+  url: texts.stateUrl,
+  version: () => (busy || ended ? null : texts.version),
+  show: showState,
+});
 
 if (composer) {
   const box = composer.elements.message;
@@ -283,7 +309,7 @@ if (composer) {
     boxChanged();
     const text = box.value.trim();
     if (text) {
-      keepDraft(text);
+      draft.keep(text);
     } else {
       draft.forget();
     }
@@ -297,9 +323,12 @@ if (composer) {
   }
 }
 messages.addEventListener("submit", (event) => {
-  if (event.target.dataset.retry) {
+  if ("retry" in event.target.dataset) {
     event.preventDefault();
     retry(event.target);
+  } else if ("stop" in event.target.dataset) {
+    event.preventDefault();
+    stop(event.target);
   }
 });
 if (matchMedia("(width < 48rem)").matches) {
@@ -307,3 +336,4 @@ if (matchMedia("(width < 48rem)").matches) {
 }
 scrollToEnd();
 resume();
+step.tellOthers();
