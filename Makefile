@@ -53,7 +53,7 @@ format: setup ## Format the code
 	$(BIN)/ruff format .
 
 lock: setup ## Pin every dependency anew, with hashes
-	$(COMPILE) --extra postgres --extra test --extra dev -o requirements.lock
+	$(COMPILE) --extra postgres --extra redis --extra test --extra dev -o requirements.lock
 	$(COMPILE) --extra local -o requirements-local.lock
 
 clean: ## Remove what was made here: environment, demo data, caches (keys stay)

@@ -185,6 +185,22 @@ class Settings(BaseSettings):
         description="Tokens that a course may use in a month (of UTC), replies, judgements and evaluations together, "
         "unless an administrator sets its own. Default: as many as it likes.",
     )
+    redis_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="Redis in which the rates of the REST API are counted for all workers together "
+        "(redis://:password@host:6379/0 or rediss://…). Default: each worker counts on its own.",
+    )
+    api_token_requests_per_minute: int = Field(
+        default=600,
+        ge=1,
+        description="Requests to the REST API in a minute with one token: so many at once, and more at that pace.",
+    )
+    api_user_requests_per_minute: int = Field(
+        default=1_200,
+        ge=1,
+        description="Requests to the REST API in a minute by one person, with all their tokens and from pages.",
+    )
     local_model_dir: Path = Field(
         default_factory=lambda: user_cache_path("ai-experiences"),
         description="Folder that keeps the embedded model's file (1.1 GB); the user's cache folder by default.",
@@ -212,6 +228,13 @@ class Settings(BaseSettings):
         if not separator or scheme not in DATABASE_SCHEMES:
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return f"{DATABASE_SCHEMES[scheme]}://{rest}"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _a_redis(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
 
     @field_validator("app_url", "llm_base_url", "llm_openai_base_url", "llm_anthropic_base_url")
     @classmethod

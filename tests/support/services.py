@@ -1,4 +1,4 @@
-"""The real parts that tests need beside Python: Chromium and PostgreSQL. `python -m` installs what is missing."""
+"""The real parts that tests need beside Python: Chromium, PostgreSQL, Redis. `python -m` installs what is missing."""
 
 import os
 import shutil
@@ -11,6 +11,7 @@ _CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-st
 _HOW = {
     "chromium": "Chromium is missing: run “apt-get install chromium” (Debian) or “playwright install chromium”.",
     "postgresql": "PostgreSQL is missing: install it (Debian: apt-get install postgresql); its tests are skipped.",
+    "redis-server": "Redis is missing: install it (Debian: apt-get install redis-server); its tests are skipped.",
 }
 
 
@@ -32,9 +33,15 @@ def postgresql() -> Path | None:
     return folders[-1].parent if folders else None
 
 
+def redis() -> str | None:
+    """Find Redis's server program."""
+    return shutil.which("redis-server")
+
+
 def missing() -> list[str]:
     """Name what is not there."""
-    return [name for name, find in (("chromium", chromium), ("postgresql", postgresql)) if find() is None]
+    finders = {"chromium": chromium, "postgresql": postgresql, "redis-server": redis}
+    return [name for name, find in finders.items() if find() is None]
 
 
 def install(packages: list[str]) -> None:
