@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from flask import Response, request
 
@@ -52,7 +52,7 @@ def _relations(page: PageAsked, total: int) -> Iterator[tuple[str, int]]:
 
 def _address(page: PageAsked, number: int) -> str:
     asked = request.args.to_dict(flat=False) | {"page": [number], "per_page": [page.size]}
-    return f"{current_settings().app_url}{request.path}?{urlencode(asked, doseq=True)}"
+    return f"{current_settings().app_url}{quote(request.path)}?{urlencode(asked, doseq=True)}"
 
 
 def _positive(name: str) -> int | None:
