@@ -1,5 +1,6 @@
 """The student's own chat: the endpoints that Canvas keeps to itself, with their shapes."""
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -21,10 +22,11 @@ from app.api.shapes import (
     Said,
     Success,
 )
-from app.api.turns import answer_turn, conversation_json, replies
+from app.api.turns import answer_turn, conversation_json
 from app.conversations import service
 from app.conversations.feedback import give_feedback, remove_feedback
 from app.conversations.models import Conversation
+from app.conversations.running import begin_turn, replies
 from app.database import release_request_session, request_session
 from app.errors import FieldError, InvalidInputError, NotFoundError
 from app.experiences.service import get_experience
@@ -104,13 +106,12 @@ def send_message(identity: Identity, experience_id: int, conversation_id: int) -
     conversation = own_conversation(session, identity, experience_id, conversation_id, to_write=True)
     text = fields.get("message")
     turn = service.send_message(session, conversation, text if isinstance(text, str) else "", client_key)
-    reply, to_write = turn.reply, turn.to_write
-    if reply.cut_short and not reply.stopped and not to_write:
-        reply, to_write = service.retry_reply(session, conversation, reply.id), True
+    failed = turn.reply.cut_short and not turn.reply.stopped and not turn.to_write
+    if failed:
+        turn = replace(turn, reply=service.retry_reply(session, conversation, turn.reply.id), to_write=True)
     release_request_session()
-    if to_write:
-        replies().begin(reply)
-    return answer_turn(conversation, reply, HTTPStatus.OK)
+    begin_turn(conversation, turn)
+    return answer_turn(conversation, turn.reply, HTTPStatus.OK)
 
 
 @endpoint("DELETE", CONVERSATION, Said, refusals=(HTTPStatus.FORBIDDEN,))

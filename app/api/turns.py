@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from typing import cast
 
-from flask import Response, current_app, request, stream_with_context
+from flask import Response, request, stream_with_context
 from flask_babel import lazy_gettext as _l
 from sqlmodel import Session
 
@@ -14,7 +13,7 @@ from app.api.rendering import Json, messages_json, progress_json
 from app.conversations.feedback import feedback_of
 from app.conversations.models import Conversation, Message
 from app.conversations.progress import progress_of
-from app.conversations.replies import Replies
+from app.conversations.running import replies
 from app.conversations.service import messages_of
 from app.conversations.views import failure_sentences
 from app.database import database
@@ -33,11 +32,6 @@ class ReplyFailedError(AppError):
         super().__init__(failure_sentences()(reply), log=f"reply {reply.id} {reply.error_code}")
         self.code = reply.error_code or reply.shown_state
         self.retryable = reply.error_code != ModelErrorCode.REFUSED
-
-
-def replies() -> Replies:
-    """Return the replies that this process writes."""
-    return cast(Replies, current_app.extensions["replies"])
 
 
 def answer_turn(conversation: Conversation, reply: Message, status: HTTPStatus) -> Response:

@@ -19,9 +19,8 @@ from flask_babel import gettext
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.conversations import service
-from app.conversations.judges import Judges
 from app.conversations.models import Conversation, Message, ReplyNote
-from app.conversations.replies import Replies
+from app.conversations.running import begin_turn, judges, replies
 from app.database import release_request_session, request_session
 from app.errors import wants_json
 from app.experiences.models import Experience
@@ -90,7 +89,7 @@ def start(experience_id: int) -> BaseResponse:
     started = service.start_conversation(session, current_identity(), experience_id, instead_of=seen)
     release_request_session()
     if started.opening is not None:
-        _replies().open(started.conversation, started.opening)
+        replies().open(started.conversation, started.opening)
     return redirect(url_for(".show", experience_id=experience_id), 303)
 
 
@@ -107,9 +106,7 @@ def send(conversation_id: int) -> BaseResponse:
         seen=request.form.get("seen", type=int),
     )
     release_request_session()
-    if turn.to_write:
-        _replies().begin(turn.reply)
-        _judges().begin(conversation.id, turn.message.id)
+    begin_turn(conversation, turn)
     return _answer_with(conversation, turn.reply)
 
 
@@ -120,7 +117,7 @@ def retry(conversation_id: int, reply_id: int) -> BaseResponse:
     conversation = service.conversation_for(session, current_identity(), conversation_id, to_write=True)
     reply = service.retry_reply(session, conversation, reply_id)
     release_request_session()
-    _replies().begin(reply)
+    replies().begin(reply)
     return _answer_with(conversation, reply)
 
 
@@ -131,7 +128,7 @@ def stop(conversation_id: int, reply_id: int) -> BaseResponse:
     conversation = service.conversation_for(session, current_identity(), conversation_id)
     reply = service.stop_reply(session, conversation, reply_id)
     release_request_session()
-    _replies().stop(reply.id)
+    replies().stop(reply.id)
     return _answer_with(conversation, reply)
 
 
@@ -153,7 +150,7 @@ def finish(conversation_id: int) -> BaseResponse:
     service.finish_conversation(session, conversation)
     newest = service.newest_message(session, conversation)
     release_request_session()
-    _judges().begin(conversation.id, newest.id)
+    judges().begin(conversation.id, newest.id)
     cast(Owed, current_app.extensions["owed"]).wake()
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 
@@ -181,14 +178,6 @@ def failure_sentences() -> Sentences:
     return sentence
 
 
-def _replies() -> Replies:
-    return cast(Replies, current_app.extensions["replies"])
-
-
-def _judges() -> Judges:
-    return cast(Judges, current_app.extensions["judges"])
-
-
 def _shown(identity: Identity, experience: Experience, conversation: Conversation | None) -> dict[str, Any]:
     """Return what the templates take of a conversation as it stands."""
     session = request_session()
@@ -213,7 +202,7 @@ def _persona_of(conversation: Conversation) -> str:
 def _answer_with(conversation: Conversation, reply: Message) -> BaseResponse:
     if wants_json():
         return _event_stream(conversation, reply)
-    for _ in _replies().follow(reply.id):
+    for _ in replies().follow(reply.id):
         pass
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 
@@ -229,7 +218,7 @@ def _events(conversation: Conversation, reply: Message) -> Iterator[bytes]:
     No database connection is held meanwhile.
     """
     yield _event("reply", _as_event(conversation, reply))
-    for piece in _replies().follow(reply.id):
+    for piece in replies().follow(reply.id):
         if piece is None:
             yield b": still there\n\n"
         elif isinstance(piece, str):
