@@ -8,12 +8,13 @@ from typing import cast
 from wsgiref.headers import Headers
 
 from babel import Locale, negotiate_locale
-from flask import Flask, Response, current_app, g, render_template
+from flask import Flask, Response, current_app, g, render_template, request
 from flask_babel import LazyString, get_locale
 from werkzeug.routing import IntegerConverter, Map
 from whitenoise import WhiteNoise
 
 from app.courses.names import person_name, role_name
+from app.errors import BadRequestError
 from app.files import write_private
 from app.markdown import plain_text, render_markdown
 from app.settings import Settings
@@ -62,6 +63,7 @@ def configure(app: Flask, settings: Settings) -> None:
     app.jinja_env.globals.update(person_name=person_name, role_name=role_name, language_tag=language_tag)
     app.jinja_env.finalize = _escapable
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.before_request(_require_readable_query)
     app.after_request(_add_headers(settings))
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
@@ -148,6 +150,14 @@ def _content_security_policy(
             f"frame-ancestors {framers}",
         )
     )
+
+
+def _require_readable_query() -> None:
+    """Refuse a query of bytes that are no text, over which Werkzeug stumbles wherever one is read."""
+    try:
+        request.query_string.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequestError(log="the query is no UTF-8") from error
 
 
 def _add_headers(settings: Settings) -> Callable[[Response], Response]:
