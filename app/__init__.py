@@ -55,6 +55,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     init_lti(app, settings, database, csrf)
     for blueprint in (experiences, conversations, review):
         app.register_blueprint(blueprint)
-    init_api(app, csrf)
+    init_api(app, settings, csrf)
     web.serve_static_files(app)
     return app

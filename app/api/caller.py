@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from flask import g, request
+from flask import request
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import and_, bindparam, exists, func, or_, update
 from sqlmodel import Session, col, select
@@ -22,6 +22,7 @@ TOUCH_EVERY = timedelta(minutes=1)
 CONTEXT_MARK = "lti_context_id:"
 _BEARER = "bearer "
 
+Place = tuple[User, Course | None, Enrollment | None]
 _Row = tuple[AccessToken, User, Course | None, Enrollment | None]
 
 
@@ -34,22 +35,39 @@ class AmbiguousCourseError(ConflictError):
     )
 
 
-def bearer_identity(course_id: str, scope: str) -> Identity:
-    """Return who the request's token stands for in a course.
+def find_token(course_id: str) -> tuple[AccessToken, Sequence[Place]]:
+    """Return the request's token and the courses that it may mean by `course_id`, each with the person's place in it.
 
-    Raises `UnauthenticatedError` without a token that is good, `ScopeError` without the scope, `NotFoundError` for a
-    course that the token does not reach, `AmbiguousCourseError`.
+    Raises `UnauthenticatedError` without a token that is good.
     """
     with database().snapshot() as session:
         rows = _find(session, _token_sent(), course_id)
     if not rows:
         raise UnauthenticatedError(log="token unknown, revoked or expired")
     token = rows[0][0]
-    g.token_id, g.caller_id = token.id, token.user_id
     _touch(token)
+    return token, [(user, course, place) for _token, user, course, place in rows]
+
+
+def bearer_identity(token: AccessToken, places: Sequence[Place], scope: str) -> Identity:
+    """Return who a token stands for in the course that is meant: of several, the only one in which its person is.
+
+    A service is an administrator of the courses that it reaches; a person is what they are in the course now. Raises
+    `ScopeError` without the scope, `NotFoundError` for a course that the token does not reach, `AmbiguousCourseError`.
+    """
     if token.scopes is not None and scope not in token.scopes:
         raise ScopeError(log=f"token {token.id} lacks {scope}")
-    return _identity(token, rows)
+    reached = [
+        (user, course, place) for user, course, place in places if course and (place or token.is_service)
+    ]
+    if not reached:
+        raise NotFoundError(log="a course that the token does not reach")
+    if len(reached) > 1:
+        raise AmbiguousCourseError(log=f"{len(reached)} courses")
+    user, course, place = reached[0]
+    if place is None:
+        return Identity(user=user, course=course, role=Role.ADMINISTRATOR)
+    return Identity.enrolled(user, course, place)
 
 
 def launch_identity(course_id: str) -> Identity:
@@ -58,7 +76,6 @@ def launch_identity(course_id: str) -> Identity:
     course = identity.course
     if course_id not in {course.canvas_course_id, f"{CONTEXT_MARK}{course.context_id}"}:
         raise NotFoundError(log="not the launch's course")
-    g.token_id, g.caller_id = None, identity.user.id
     return identity
 
 
@@ -123,27 +140,6 @@ def _find(session: Session, token: str, course_id: str) -> Sequence[_Row]:
             "now": utc_now(),
         },
     ).all()
-
-
-def _place(token: AccessToken, rows: Sequence[_Row]) -> tuple[Course, Enrollment | None]:
-    """Choose the course that is meant: of several with one Canvas id, the only one in which the person is."""
-    reached = [
-        (course, place) for _token, _user, course, place in rows if course and (place or token.is_service)
-    ]
-    if not reached:
-        raise NotFoundError(log="a course that the token does not reach")
-    if len(reached) > 1:
-        raise AmbiguousCourseError(log=f"{len(reached)} courses")
-    return reached[0]
-
-
-def _identity(token: AccessToken, rows: Sequence[_Row]) -> Identity:
-    """A service is an administrator of the courses that it reaches; a person is what they are in the course now."""
-    user = rows[0][1]
-    course, place = _place(token, rows)
-    if place is None:
-        return Identity(user=user, course=course, role=Role.ADMINISTRATOR)
-    return Identity.enrolled(user, course, place)
 
 
 def _touch(token: AccessToken) -> None:
