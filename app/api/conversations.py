@@ -53,7 +53,7 @@ def evaluate_conversation(identity: Identity, experience_id: int, conversation_i
     evaluation = evaluation_of(session, read.conversation)
     if evaluation is None or request.args.get("again") == "true":
         release_request_session()
-        evaluation = cast(Evaluations, current_app.extensions["evaluations"]).evaluate(conversation_id)
+        evaluation = cast(Evaluations, current_app.extensions["evaluations"]).evaluate(identity, conversation_id)
     return json_response(
         {
             "id": conversation_id,

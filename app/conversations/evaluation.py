@@ -22,9 +22,14 @@ from app.conversations.evaluator import evaluate
 from app.conversations.models import Conversation, EvaluationRecord, Message, MessageState
 from app.conversations.prompt import EVALUATOR_VERSION
 from app.conversations.service import messages_of
+from app.conversations.structured import NOTHING, spent_on
 from app.database import Database, upsert, utc_now
 from app.errors import AppError, ConflictError
+from app.identity import Identity, Right
+from app.llm.demo import Demo, demo_named
 from app.llm.interface import ModelAdapter, ModelError, ModelErrorCode, ModelStatus, Speaker
+from app.usage.allowances import Kind, spend
+from app.usage.budgets import Tokens, record_tokens, require_budget
 
 logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=20)
@@ -69,6 +74,11 @@ class Evaluation:
     created_at: datetime
     stale: bool
 
+    @property
+    def demo(self) -> Demo | None:
+        """What kind of a demo model has made it; None for a real one."""
+        return demo_named(self.model)
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -107,7 +117,7 @@ def desk_of(session: Session, conversation: Conversation) -> Desk:
 
 
 class Evaluations:
-    """Makes evaluations. Who may ask for one is the caller's to know."""
+    """Makes evaluations, for those who may read the conversation: that is for the caller to find out."""
 
     def __init__(self, database: Database, model: ModelAdapter) -> None:
         self._database, self._model = database, model
@@ -116,13 +126,13 @@ class Evaluations:
         """Say which model evaluates."""
         return self._model.status()
 
-    def evaluate(self, conversation_id: int) -> Evaluation:
+    def evaluate(self, identity: Identity, conversation_id: int) -> Evaluation:
         """Make an evaluation, or wait for the one that is being made.
 
-        Takes as long as the model; no database connection is held meanwhile. Raises `NothingToEvaluateError` or
-        `EvaluationFailedError`.
+        Takes as long as the model; no database connection is held meanwhile. Raises an `AppError`:
+        `NothingToEvaluateError`, one of the limits', or `EvaluationFailedError`.
         """
-        if self._claim(conversation_id):
+        if self._claim(identity, conversation_id):
             self._make(conversation_id)
         while (desk := self._desk(conversation_id)).under_way:
             time.sleep(POLL_EVERY)
@@ -130,17 +140,22 @@ class Evaluations:
             raise EvaluationFailedError(desk.error_code or BROKEN_OFF)
         return desk.evaluation
 
-    def begin(self, conversation_id: int) -> None:
-        """Have an evaluation made by a thread of its own, unless one is being made. Raises `NothingToEvaluateError`."""
-        if self._claim(conversation_id):
+    def begin(self, identity: Identity, conversation_id: int) -> None:
+        """Have an evaluation made by a thread of its own, unless one is being made.
+
+        Raises an `AppError`: `NothingToEvaluateError`, or one of the limits'.
+        """
+        if self._claim(identity, conversation_id):
             name = f"evaluation-{conversation_id}"
             threading.Thread(target=self._make, args=(conversation_id,), name=name, daemon=True).start()
 
-    def _claim(self, conversation_id: int) -> bool:
-        """Take on making the evaluation; False where somebody else is at it."""
+    def _claim(self, identity: Identity, conversation_id: int) -> bool:
+        """Take on making the evaluation; False where somebody is at it already."""
+        identity.require(Right.READ_TRANSCRIPTS)
         free = or_(col(EvaluationRecord.lease_until).is_(None), col(EvaluationRecord.lease_until) < utc_now())
         with self._database.transaction() as session:
-            _require_student(session, conversation_id)
+            conversation = session.get_one(Conversation, conversation_id)
+            _require_student(session, conversation)
             try:
                 upsert(
                     session,
@@ -151,41 +166,45 @@ class Evaluations:
                 )
             except NoResultFound:
                 return False
+            require_budget(session, conversation.experience_id)
+            spend(session, identity.user.id, Kind.EVALUATION)
         return True
 
     def _make(self, conversation_id: int) -> None:
         """Make the evaluation that was claimed, and store it or why it failed. Never raises."""
         with self._renewing(conversation_id):
-            outcome = self._outcome(conversation_id)
+            outcome, tokens = self._outcome(conversation_id)
         try:
-            self._update(conversation_id, outcome | {"lease_until": None})
+            self._store(conversation_id, outcome, tokens)
         except SQLAlchemyError:
             # Its lease runs out, and another can be asked for.
             logger.exception("the evaluation of conversation %s could not be stored", conversation_id)
 
-    def _outcome(self, conversation_id: int) -> dict[str, Any]:
+    def _outcome(self, conversation_id: int) -> tuple[dict[str, Any], Tokens]:
+        """Evaluate; return the columns that tell how it ended, and what it took."""
         try:
             return self._evaluate(conversation_id)
         except ModelError as error:
             logger.warning("conversation %s was not evaluated: %s", conversation_id, error)
-            return {"error_code": error.code}
+            return {"error_code": error.code}, spent_on(error)
         except Exception:
             logger.exception("conversation %s was not evaluated", conversation_id)
-            return {"error_code": AppError.code}
+            return {"error_code": AppError.code}, NOTHING
 
-    def _evaluate(self, conversation_id: int) -> dict[str, Any]:
+    def _evaluate(self, conversation_id: int) -> tuple[dict[str, Any], Tokens]:
         with self._database.snapshot() as session:
             conversation = session.get_one(Conversation, conversation_id)
             messages = messages_of(session, conversation)
-        result, answer = evaluate(self._model, conversation, messages)
+        evaluated = evaluate(self._model, conversation, messages)
         whole = [message.id for message in messages if message.state is MessageState.COMPLETE]
-        return {
-            "result": result,
+        values = {
+            "result": evaluated.result,
             "until_message_id": max(whole),
-            "model": answer.model,
+            "model": evaluated.model,
             "prompt_version": EVALUATOR_VERSION,
             "created_at": utc_now(),
         }
+        return values, evaluated.tokens
 
     @contextmanager
     def _renewing(self, conversation_id: int) -> Iterator[None]:
@@ -195,7 +214,8 @@ class Evaluations:
         def renew() -> None:
             while not done.wait(RENEW_EVERY):
                 try:
-                    self._update(conversation_id, {"lease_until": utc_now() + LEASE})
+                    with self._database.transaction() as session:
+                        _update(session, conversation_id, {"lease_until": utc_now() + LEASE})
                 except SQLAlchemyError:
                     logger.exception("a lease was not renewed")
 
@@ -207,25 +227,31 @@ class Evaluations:
             done.set()
             renewer.join()
 
-    def _update(self, conversation_id: int, values: dict[str, Any]) -> None:
+    def _store(self, conversation_id: int, outcome: dict[str, Any], tokens: Tokens) -> None:
         with self._database.transaction() as session:
-            session.execute(
-                update(EvaluationRecord)
-                .where(col(EvaluationRecord.conversation_id) == conversation_id)
-                .values(**values)
-            )
+            _update(session, conversation_id, outcome | {"lease_until": None})
+            experience_id = session.get_one(Conversation, conversation_id).experience_id
+            record_tokens(session, experience_id, tokens)
 
     def _desk(self, conversation_id: int) -> Desk:
         with self._database.snapshot() as session:
             return desk_of(session, session.get_one(Conversation, conversation_id))
 
 
-def _require_student(session: Session, conversation_id: int) -> None:
+def _update(session: Session, conversation_id: int, values: dict[str, Any]) -> None:
+    session.execute(
+        update(EvaluationRecord)
+        .where(col(EvaluationRecord.conversation_id) == conversation_id)
+        .values(**values)
+    )
+
+
+def _require_student(session: Session, conversation: Conversation) -> None:
     spoken = select(Message.id).where(
-        Message.conversation_id == conversation_id, Message.speaker == Speaker.STUDENT
+        Message.conversation_id == conversation.id, Message.speaker == Speaker.STUDENT
     )
     if session.exec(spoken.limit(1)).first() is None:
-        raise NothingToEvaluateError(log=f"conversation {conversation_id}")
+        raise NothingToEvaluateError(log=f"conversation {conversation.id}")
 
 
 def _as_evaluation(record: EvaluationRecord, newest: int) -> Evaluation | None:

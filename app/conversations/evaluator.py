@@ -1,6 +1,7 @@
 """Evaluating a conversation: a model assesses it, and code drops each key moment whose quote does not stand there."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, model_validator
@@ -10,8 +11,9 @@ from app.conversations.models import Conversation, Message
 from app.conversations.prompt import Scenario, brief_evaluator, numbered
 from app.conversations.quotes import prove
 from app.conversations.structured import ask
-from app.llm.interface import ModelAdapter, StructuredAnswer, StructuredRequest
+from app.llm.interface import ModelAdapter, StructuredRequest
 from app.text import clean_text
+from app.usage.budgets import Tokens
 
 ANSWER_TOKENS = 4_000
 # Of a small window, the answer may take at most one part in so many.
@@ -68,10 +70,17 @@ class Assessment(BaseModel):
         return self
 
 
-def evaluate(
-    model: ModelAdapter, conversation: Conversation, messages: Sequence[Message]
-) -> tuple[dict[str, Any], StructuredAnswer]:
-    """Return an evaluation in the shape of the REST API, and the model's answer that it is made from.
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What came of an evaluation: the result in the shape of the REST API, and what it took."""
+
+    result: dict[str, Any]
+    model: str
+    tokens: Tokens
+
+
+def evaluate(model: ModelAdapter, conversation: Conversation, messages: Sequence[Message]) -> Evaluated:
+    """Evaluate a conversation.
 
     ``messages`` is the conversation, oldest first; see `brief_evaluator` for what of a long one is read. Raises
     `ModelError`.
@@ -88,8 +97,8 @@ def evaluate(
         max_tokens=answer_tokens,
         scripted=_scripted_assessment(conversation, scenario, said),
     )
-    assessment, answer = ask(model, request, Assessment, scenario=scenario)
-    return _as_result(assessment, scenario, said), answer
+    answered = ask(model, request, Assessment, scenario=scenario)
+    return Evaluated(_as_result(answered.data, scenario, said), answered.model, answered.tokens)
 
 
 def _as_result(assessment: Assessment, scenario: Scenario, said: Mapping[int, Message]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from app.conversations.models import Conversation, Message
 from app.conversations.progress import Credit
 from app.conversations.prompt import brief_judge, numbered
 from app.conversations.quotes import prove
-from app.conversations.structured import ask
-from app.llm.interface import ModelAdapter, Speaker, StructuredAnswer, StructuredRequest
+from app.conversations.structured import NOTHING, ask
+from app.llm.interface import ModelAdapter, Speaker, StructuredRequest
 from app.llm.scripted import find_shown
+from app.usage.budgets import Tokens
 
 ANSWER_TOKENS = 2_000
 # Of a small window, the answer may take at most one part in so many.
@@ -35,18 +36,18 @@ class Findings(BaseModel):
     objectives: list[Finding]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
     """What came of a judgement of the messages up to the one with the id ``until``.
 
-    ``unproved`` counts the objectives that the model held covered without a quote that proves it. ``answer`` names the
-    model and what it cost.
+    ``unproved`` counts the objectives that the model held covered without a quote that proves it.
     """
 
-    credits: Sequence[Credit]
-    unproved: int
     until: int
-    answer: StructuredAnswer
+    credits: Sequence[Credit] = ()
+    unproved: int = 0
+    model: str = ""
+    tokens: Tokens = NOTHING
 
 
 def judge(
@@ -69,8 +70,8 @@ def judge(
         max_tokens=answer_tokens,
         scripted=scripted_findings(conversation, said),
     )
-    findings, answer = ask(model, request, Findings)
-    held = {found.objective - 1: found for found in findings.objectives if found.covered}
+    answered = ask(model, request, Findings)
+    held = {found.objective - 1: found for found in answered.data.objectives if found.covered}
     proofs = {
         position: prove(held[position].quote, held[position].message, said, conversation.learning_objectives)
         for position in held.keys() & set(positions)
@@ -78,7 +79,13 @@ def judge(
     credited = [
         Credit(position, proof.message.id, proof.quote) for position, proof in sorted(proofs.items()) if proof
     ]
-    return Judgement(credited, len(proofs) - len(credited), brief.until, answer)
+    return Judgement(
+        until=brief.until,
+        credits=credited,
+        unproved=len(proofs) - len(credited),
+        model=answered.model,
+        tokens=answered.tokens,
+    )
 
 
 def scripted_findings(conversation: Conversation, said: Mapping[int, Message]) -> dict[str, Any]:

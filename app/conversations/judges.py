@@ -5,13 +5,15 @@ import threading
 from collections.abc import Sequence
 from datetime import timedelta
 
-from app.conversations.judge import judge
+from app.conversations.judge import Judgement, judge
 from app.conversations.models import Conversation, Message
-from app.conversations.progress import Credit, open_positions, record_judgement
+from app.conversations.progress import open_positions, record_judgement
 from app.conversations.prompt import JUDGE_VERSION
 from app.conversations.service import messages_of
+from app.conversations.structured import spent_on
 from app.database import Database, utc_now
 from app.llm.interface import ModelAdapter, ModelError, ModelStatus, Speaker
+from app.usage.budgets import Tokens, record_tokens
 
 logger = logging.getLogger(__name__)
 # A student's message that is unjudged for so long was missed: its judgement failed, or its process went.
@@ -87,22 +89,37 @@ class Judges:
             positions = open_positions(session, conversation)
         if not unjudged(conversation, messages):
             return False
-        if not positions:
-            self._record(conversation_id, until=until)
-            return False
-        judgement = judge(self._model, conversation, messages, positions)
-        if judgement.unproved:
-            logger.info("conversation %s: %s findings without proof", conversation_id, judgement.unproved)
-        self._record(conversation_id, judgement.credits, until=judgement.until, model=judgement.answer.model)
+        self._record(conversation, self._judge(conversation, messages, positions))
         return True
 
-    def _record(
-        self, conversation_id: int, credited: Sequence[Credit] = (), *, until: int, model: str = ""
-    ) -> None:
+    def _judge(
+        self, conversation: Conversation, messages: Sequence[Message], positions: Sequence[int]
+    ) -> Judgement:
+        if not positions:
+            return Judgement(until=messages[-1].id)
+        try:
+            return judge(self._model, conversation, messages, positions)
+        except ModelError as error:
+            self._count(conversation, spent_on(error))
+            raise
+
+    def _record(self, conversation: Conversation, judgement: Judgement) -> None:
+        if judgement.unproved:
+            logger.info("conversation %s: %s findings without proof", conversation.id, judgement.unproved)
         with self._database.transaction() as session:
             record_judgement(
-                session, conversation_id, credited, until=until, model=model, prompt_version=JUDGE_VERSION
+                session,
+                conversation.id,
+                judgement.credits,
+                until=judgement.until,
+                model=judgement.model,
+                prompt_version=JUDGE_VERSION,
             )
+            record_tokens(session, conversation.experience_id, judgement.tokens)
+
+    def _count(self, conversation: Conversation, tokens: Tokens) -> None:
+        with self._database.transaction() as session:
+            record_tokens(session, conversation.experience_id, tokens)
 
 
 def unjudged(conversation: Conversation, messages: Sequence[Message]) -> list[Message]:

@@ -16,6 +16,7 @@ from app.courses.models import User
 from app.database import insert_into, upsert, utc_now
 from app.errors import NotFoundError
 from app.identity import Identity, Right
+from app.llm.demo import Demo, demo_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,12 @@ class Progress:
     def all_met(self) -> bool:
         """True where there are objectives and all of them are covered."""
         return 0 < self.total == self.current
+
+    @property
+    def demo(self) -> Demo | None:
+        """What kind of a demo model has judged, where one has and no teacher has decided since."""
+        judged = (demo_named(objective.model) for objective in self.objectives if not objective.decided_by)
+        return next(filter(None, judged), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import Select
 
 from app.conversations.models import Conversation, ConversationState, Message
+from app.conversations.progress import Progress, progress_of
 from app.conversations.prompt import Scenario
 from app.conversations.service import Status, messages_of, status_of
 from app.courses.models import Enrollment, EnrollmentState, Role, User
@@ -57,6 +58,7 @@ class Transcript:
     student: User
     scenario: Scenario
     messages: Sequence[Message]
+    progress: Progress
 
     @property
     def work(self) -> Work:
@@ -111,11 +113,12 @@ def transcript(session: Session, identity: Identity, conversation_id: int) -> Tr
     if found is None:
         raise NotFoundError(log=f"conversation {conversation_id}")
     conversation, experience, student = found
-    return _as_transcript(conversation, experience, student, messages_of(session, conversation))
+    messages, progress = messages_of(session, conversation), progress_of(session, [conversation])
+    return _as_transcript(conversation, experience, student, messages, progress[conversation.id])
 
 
 def all_transcripts(session: Session, identity: Identity, experience: Experience) -> list[Transcript]:
-    """Load every conversation in which a student has said something, by name and time, to print. Two queries."""
+    """Load every conversation in which a student has said something, by name and time, to print. Three queries."""
     identity.require(Right.READ_TRANSCRIPTS)
     spoken = select(Message.conversation_id).where(Message.speaker == Speaker.STUDENT)
     chosen = (
@@ -132,8 +135,9 @@ def all_transcripts(session: Session, identity: Identity, experience: Experience
         .order_by(col(Message.id))
     ):
         said[message.conversation_id].append(message)
+    progress = progress_of(session, [conversation for conversation, _, _ in found])
     return [
-        _as_transcript(conversation, experience, student, said[conversation.id])
+        _as_transcript(conversation, experience, student, said[conversation.id], progress[conversation.id])
         for conversation, experience, student in found
     ]
 
@@ -175,7 +179,11 @@ def _readable(identity: Identity) -> Select[Conversation, Experience, User]:
 
 
 def _as_transcript(
-    conversation: Conversation, experience: Experience, student: User, messages: Sequence[Message]
+    conversation: Conversation,
+    experience: Experience,
+    student: User,
+    messages: Sequence[Message],
+    progress: Progress,
 ) -> Transcript:
     scenario = Scenario.model_validate(conversation.scenario)
-    return Transcript(experience, conversation, student, scenario, messages)
+    return Transcript(experience, conversation, student, scenario, messages, progress)

@@ -3,13 +3,18 @@
 from http import HTTPStatus
 from typing import Any, cast
 
-from flask import current_app, flash, redirect, render_template, url_for
+from flask import current_app, flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from werkzeug.wrappers import Response
 
+from app.conversations.evaluation import Evaluations, desk_of
+from app.conversations.judges import Judges
+from app.conversations.progress import overrule
 from app.database import release_request_session, request_session
+from app.errors import BadRequestError
 from app.experiences.service import get_experience
 from app.identity import Identity, Right
+from app.llm.demo import demo_now
 from app.lti.services import grades
 from app.lti.services.owed import Owed
 from app.lti.services.roster import Rosters
@@ -51,9 +56,39 @@ def update_class(experience_id: int) -> Response:
 
 @blueprint.get("/conversations/<id:conversation_id>/transcript")
 def transcript(conversation_id: int) -> str:
-    """One conversation, with times, and the grade for it."""
+    """One conversation, with times, what it shows, and the grade for it. What was not judged yet, is."""
     read = service.transcript(request_session(), current_identity(), conversation_id)
+    _judges().catch_up(read.conversation, read.messages)
     return _show_transcript(read, None)
+
+
+@blueprint.post("/conversations/<id:conversation_id>/objectives/<int:position>")
+def decide(conversation_id: int, position: int) -> Response:
+    """Let a teacher decide whether an objective is covered, whatever the judge said."""
+    session, identity = request_session(), current_identity()
+    read = service.transcript(session, identity, conversation_id)
+    covered = {"1": True, "0": False}.get(request.form.get("covered", ""))
+    if covered is None:
+        raise BadRequestError(log="neither covered nor not")
+    overrule(session, identity, read.conversation, position, covered=covered)
+    return redirect(url_for(".transcript", conversation_id=conversation_id, _anchor="progress"), 303)
+
+
+@blueprint.get("/conversations/<id:conversation_id>/evaluation")
+def evaluation(conversation_id: int) -> str:
+    """The evaluation alone, for a page that waits for it."""
+    read = service.transcript(request_session(), current_identity(), conversation_id)
+    return render_template("review/_evaluation.html", transcript=read, **_evaluated(read))
+
+
+@blueprint.post("/conversations/<id:conversation_id>/evaluation")
+def evaluate(conversation_id: int) -> Response:
+    """Have the conversation evaluated, or evaluated again; the page shows it when it is there."""
+    identity = current_identity()
+    service.transcript(request_session(), identity, conversation_id)
+    release_request_session()
+    _evaluations().begin(identity, conversation_id)
+    return redirect(url_for(".transcript", conversation_id=conversation_id, _anchor="evaluation"), 303)
 
 
 @blueprint.post("/conversations/<id:conversation_id>/grade")
@@ -115,6 +150,21 @@ def _rosters() -> Rosters:
     return cast(Rosters, current_app.extensions["rosters"])
 
 
+def _judges() -> Judges:
+    return cast(Judges, current_app.extensions["judges"])
+
+
+def _evaluations() -> Evaluations:
+    return cast(Evaluations, current_app.extensions["evaluations"])
+
+
+def _evaluated(read: service.Transcript) -> dict[str, Any]:
+    return {
+        "desk": desk_of(request_session(), read.conversation),
+        "evaluated_by": demo_now(_evaluations().status()),
+    }
+
+
 def _show_transcript(
     read: service.Transcript, form: GradeForm | None, *, graded_meanwhile: bool = False
 ) -> str:
@@ -133,6 +183,9 @@ def _show_transcript(
         standing=standing,
         form=form,
         graded_meanwhile=graded_meanwhile,
+        may_overrule=identity.may(Right.GRADE),
+        judged_by=read.progress.demo or demo_now(_judges().status()),
+        **_evaluated(read),
     )
 
 

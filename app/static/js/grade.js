@@ -1,24 +1,10 @@
 // Shows that a score has reached the gradebook, or why not, without a reload that would take what is being typed.
+import { rest } from "./rest.js";
 import { showTimes } from "./times.js";
 
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 300000;
 const status = document.querySelector("[data-grade-status]");
-
-// Rests for a while, longer while nobody sees the page, and no longer than until somebody sees it again.
-function rest(pause) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(wake, pause);
-    document.addEventListener("visibilitychange", wake);
-    function wake() {
-      if (!document.hidden) {
-        clearTimeout(timer);
-        document.removeEventListener("visibilitychange", wake);
-        resolve();
-      }
-    }
-  });
-}
 
 async function readStatus() {
   const response = await fetch(status.dataset.gradeStatus);

@@ -33,10 +33,8 @@ def assessment(**changes: Any) -> dict[str, Any]:
 
 
 def result(**changes: Any) -> dict[str, Any]:
-    evaluated, _ = evaluate(
-        Model(assessment(**changes)), conversation(evaluation_metrics=METRICS), messages()
-    )
-    return evaluated
+    told = conversation(evaluation_metrics=METRICS)
+    return evaluate(Model(assessment(**changes)), told, messages()).result
 
 
 def test_the_result_has_the_shape_of_the_rest_api() -> None:
@@ -89,8 +87,8 @@ def test_a_key_moment_that_does_not_stand_there_is_dropped(moment: dict[str, Any
 )
 def test_an_evaluation_that_is_not_whole_is_asked_for_again(wrong: dict[str, Any]) -> None:
     model = Model(assessment(**wrong), assessment())
-    evaluated, _ = evaluate(model, conversation(evaluation_metrics=METRICS), messages())
-    assert evaluated["overall_score"] == 81
+    evaluated = evaluate(model, conversation(evaluation_metrics=METRICS), messages())
+    assert evaluated.result["overall_score"] == 81
     assert len(model.requests) == 2
     with pytest.raises(ModelError):
         evaluate(Model(assessment(**wrong)), conversation(evaluation_metrics=METRICS), messages())
@@ -119,15 +117,19 @@ def test_messages_keep_their_numbers_where_a_reply_is_missing() -> None:
     said = messages([*TALK, ("persona", ""), ("student", "And you should come back on Friday.")])
     said[4].state = MessageState.FAILED
     moment = {"objective": 3, "message": 6, "quote": "you should come back on Friday"}
-    evaluated, _ = evaluate(Model(assessment(key_moments=[moment], metrics=[])), conversation(), said)
-    assert evaluated["key_moments"][0]["message_number"] == 6
+    evaluated = evaluate(Model(assessment(key_moments=[moment], metrics=[])), conversation(), said)
+    assert evaluated.result["key_moments"][0]["message_number"] == 6
 
 
 def test_the_scripted_demo_counts_words_and_says_so() -> None:
     scripted = conversation(script={"objectives": [["since"], ["cell wall"]]}, evaluation_metrics=METRICS)
-    evaluated, answer = evaluate(ScriptedAdapter(), scripted, messages())
-    assert answer.model == "Scripted demo"
-    assert evaluated["overall_score"] == 33
-    assert [view["met"] for view in evaluated["learning_objectives_evaluation"]] == [True, False, False]
-    assert evaluated["key_moments"][0]["message_number"] == 2
-    assert "No AI model" in evaluated["overall_assessment"]
+    evaluated = evaluate(ScriptedAdapter(), scripted, messages())
+    assert evaluated.model == "Scripted demo"
+    assert evaluated.result["overall_score"] == 33
+    assert [view["met"] for view in evaluated.result["learning_objectives_evaluation"]] == [
+        True,
+        False,
+        False,
+    ]
+    assert evaluated.result["key_moments"][0]["message_number"] == 2
+    assert "No AI model" in evaluated.result["overall_assessment"]

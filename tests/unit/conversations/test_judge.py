@@ -134,5 +134,5 @@ def test_the_scripted_demo_judges_by_the_scripts_words() -> None:
     script = {"objectives": [["since"], [["bacteria"], ["virus"]]]}
     judgement = judge(ScriptedAdapter(), conversation(script=script), messages(), [0, 1, 2])
     assert [(credit.position, credit.message_id) for credit in judgement.credits] == [(0, 101), (1, 103)]
-    assert judgement.answer.model == SCRIPTED_NAME
+    assert judgement.model == SCRIPTED_NAME
     assert judge(ScriptedAdapter(), conversation(), messages(), [0]).credits == []

@@ -1,0 +1,331 @@
+"""Objectives are covered with proof, beside the replies; only a teacher takes a mark back."""
+
+import threading
+
+import pytest
+from flask import Flask
+from sqlmodel import select, update
+
+from app import create_app
+from app.conversations.judges import Judges
+from app.conversations.models import Conversation, ConversationState, Message, ObjectiveMark
+from app.conversations.progress import Credit, Progress, progress_of, record_judgement
+from app.sandbox import Sandbox
+from app.settings import Settings
+from tests.support.fake_model import FakeModel, make_failure, make_reply
+from tests.support.judging import finding, findings, wait_for_judge
+from tests.support.people import HISTORY, Visitor, events
+
+LISTENS = "I hear that this is annoying for you."
+SOLVES = "We will pay the 40 euros back today."
+
+
+@pytest.fixture
+def conversation_id(teacher: Visitor, student: Visitor) -> int:
+    return student.start(teacher.write_experience())
+
+
+def send(app: Flask, student: Visitor, conversation_id: int, text: str, key: str = "key-1") -> None:
+    assert student.send(conversation_id, text, key).status_code == 200
+    wait_for_judge(app, conversation_id)
+
+
+def progress(app: Flask, conversation_id: int) -> Progress:
+    with app.extensions["database"].snapshot() as session:
+        return progress_of(session, [session.get_one(Conversation, conversation_id)])[conversation_id]
+
+
+def stored(app: Flask, conversation_id: int) -> Conversation:
+    with app.extensions["database"].snapshot() as session:
+        return session.get_one(Conversation, conversation_id)
+
+
+def messages(app: Flask, conversation_id: int) -> list[Message]:
+    with app.extensions["database"].snapshot() as session:
+        query = select(Message).where(Message.conversation_id == conversation_id).order_by(Message.id)
+        return list(session.exec(query))
+
+
+def overrule(visitor: Visitor, conversation_id: int, position: int, covered: str):
+    return visitor.post(f"/conversations/{conversation_id}/objectives/{position}", {"covered": covered})
+
+
+def test_a_message_that_shows_an_objective_covers_it_with_its_quote(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    assert progress(app, conversation_id).percentage == 0
+    fake_model.judge_with(findings(finding(1, 2, "i hear that this is annoying"), finding(2, covered=False)))
+    send(app, student, conversation_id, LISTENS)
+    first, second = progress(app, conversation_id).objectives
+    assert (first.covered, first.quote, first.model) == (True, "I hear that this is annoying", "fake")
+    assert first.message_id == messages(app, conversation_id)[1].id
+    assert not second.covered
+    assert progress(app, conversation_id).percentage == 50
+    assert not stored(app, conversation_id).all_objectives_met
+
+
+def test_what_is_covered_is_not_judged_again(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(findings(finding(1, 2, LISTENS)), findings(finding(1, covered=False)))
+    send(app, student, conversation_id, LISTENS)
+    send(app, student, conversation_id, "Goodbye.", "key-2")
+    assert [objective.covered for objective in progress(app, conversation_id).objectives] == [True, False]
+    assert "1. Listen actively" not in fake_model.questions[1].prompt
+    assert "2. Solve the problem" in fake_model.questions[1].prompt
+
+
+def test_once_all_are_covered_the_judge_is_not_asked_any_more(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(findings(finding(1, 2, LISTENS), finding(2, 2, SOLVES)))
+    send(app, student, conversation_id, f"{LISTENS} {SOLVES}")
+    send(app, student, conversation_id, "Goodbye.", "key-2")
+    assert len(fake_model.questions) == 1
+    assert stored(app, conversation_id).all_objectives_met
+    assert stored(app, conversation_id).judged_until == messages(app, conversation_id)[3].id
+
+
+def test_no_name_and_no_id_reaches_the_judge(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    send(app, student, conversation_id, "Hello!")
+    asked = str(fake_model.questions[-1].body)
+    assert "Hello!" in asked
+    assert "Amara" not in asked
+    assert "Diallo" not in asked
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        make_failure(500),
+        make_failure(429, headers={"Retry-After": "1"}),
+        make_reply("no JSON at all"),
+        make_reply('{"objectives": ', drop_after=1),
+        {"objectives": [{"objective": "one"}]},
+    ],
+    ids=["error", "busy", "no-json", "broken-off", "other-form"],
+)
+def test_a_judge_that_fails_breaks_no_chat_and_the_next_judgement_takes_in_what_was_missed(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel, failure: object
+) -> None:
+    fake_model.judge_with(failure)
+    response = student.send(conversation_id, LISTENS)
+    assert events(response)[-1][1]["state"] == "complete"
+    wait_for_judge(app, conversation_id)
+    assert progress(app, conversation_id).current == 0
+    fake_model.judge_with(findings(finding(1, 2, LISTENS)))
+    send(app, student, conversation_id, "Are you still there?", "key-2")
+    assert progress(app, conversation_id).current == 1
+
+
+def test_a_reply_does_not_wait_for_the_judge(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def judge(_request: object) -> object:
+        asked.set()
+        answer.wait(20)
+        return findings(finding(1, 2, LISTENS))
+
+    fake_model.judge_by(judge)
+    assert events(student.send(conversation_id, LISTENS))[-1][1]["state"] == "complete"
+    assert asked.wait(20)
+    assert progress(app, conversation_id).current == 0
+    answer.set()
+    wait_for_judge(app, conversation_id)
+    assert progress(app, conversation_id).current == 1
+
+
+def test_messages_that_come_while_the_judge_is_at_it_are_judged_after(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    answer = threading.Event()
+
+    def judge(request) -> object:
+        answer.wait(20)
+        return findings(finding(1, 2, LISTENS) if LISTENS in request.prompt else finding(1, covered=False))
+
+    fake_model.judge_by(judge)
+    student.send(conversation_id, LISTENS, "key-1")
+    student.send(conversation_id, SOLVES, "key-2")
+    answer.set()
+    wait_for_judge(app, conversation_id)
+    assert len(fake_model.questions) == 2
+    assert SOLVES not in fake_model.questions[0].prompt
+    assert stored(app, conversation_id).judged_until == messages(app, conversation_id)[3].id
+
+
+def test_two_workers_that_judge_at_once_cover_each_objective_once(
+    app: Flask, settings: Settings, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    other = create_app(settings)
+    both = threading.Barrier(2)
+
+    def judge(_request: object) -> object:
+        both.wait(20)
+        return findings(finding(1, 2, LISTENS), finding(2, 2, SOLVES))
+
+    fake_model.judge_by(judge)
+    response = student.send(conversation_id, f"{LISTENS} {SOLVES}")
+    assert response.status_code == 200
+    judges: Judges = other.extensions["judges"]
+    judges.begin(conversation_id, messages(app, conversation_id)[1].id)
+    wait_for_judge(app, conversation_id)
+    wait_for_judge(other, conversation_id)
+    assert progress(app, conversation_id).all_met
+    with app.extensions["database"].snapshot() as session:
+        assert len(session.exec(select(ObjectiveMark)).all()) == 2
+    assert stored(app, conversation_id).all_objectives_met
+    other.extensions["database"].engine.dispose()
+
+
+def test_two_who_cover_the_last_two_objectives_at_once_both_see_that_all_are_met(
+    app: Flask, student: Visitor, conversation_id: int
+) -> None:
+    student.send(conversation_id, f"{LISTENS} {SOLVES}")
+    wait_for_judge(app, conversation_id)
+    message_id = messages(app, conversation_id)[1].id
+    ready = threading.Barrier(2)
+
+    def record(position: int) -> None:
+        ready.wait(20)
+        with app.extensions["database"].transaction() as session:
+            credit = Credit(position, message_id, LISTENS)
+            record_judgement(
+                session, conversation_id, [credit], until=message_id, model="fake", prompt_version="1"
+            )
+
+    threads = [threading.Thread(target=record, args=(position,)) for position in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stored(app, conversation_id).all_objectives_met
+
+
+def test_a_teacher_overrules_in_their_name_and_the_judge_changes_nothing_after(
+    app: Flask, student: Visitor, teacher: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(findings(finding(1, 2, LISTENS)))
+    send(app, student, conversation_id, LISTENS)
+    assert overrule(teacher, conversation_id, 0, "0").status_code == 303
+    assert overrule(teacher, conversation_id, 1, "1").status_code == 303
+    send(app, student, conversation_id, LISTENS, "key-2")
+    first, second = progress(app, conversation_id).objectives
+    assert (first.covered, second.covered) == (False, True)
+    assert first.decided_by.name == "Miriam Okafor"
+    assert second.decided_at is not None
+    page = teacher.page(f"/conversations/{conversation_id}/transcript").select_one("[data-testid=progress]")
+    assert page.text.count("Miriam Okafor") == 2
+    overrule(teacher, conversation_id, 0, "1")
+    assert stored(app, conversation_id).all_objectives_met
+    overrule(teacher, conversation_id, 1, "0")
+    assert not stored(app, conversation_id).all_objectives_met
+
+
+def test_a_teachers_word_stands_though_a_judgement_was_under_way(
+    app: Flask, student: Visitor, teacher: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    overruled = threading.Event()
+
+    def judge(_request: object) -> object:
+        overruled.wait(20)
+        return findings(finding(1, 2, LISTENS))
+
+    fake_model.judge_by(judge)
+    student.send(conversation_id, LISTENS)
+    overrule(teacher, conversation_id, 0, "0")
+    overruled.set()
+    wait_for_judge(app, conversation_id)
+    assert not progress(app, conversation_id).objectives[0].covered
+
+
+@pytest.mark.parametrize(("position", "covered", "status"), [(2, "1", 404), (0, "maybe", 400), (0, "", 400)])
+def test_only_an_objective_that_there_is_can_be_overruled(
+    teacher: Visitor, conversation_id: int, position: int, covered: str, status: int
+) -> None:
+    assert overrule(teacher, conversation_id, position, covered).status_code == status
+
+
+def test_only_teachers_of_the_course_overrule(
+    app: Flask, sandbox: Sandbox, student: Visitor, conversation_id: int
+) -> None:
+    assert overrule(student, conversation_id, 0, "1").status_code == 403
+    designer = Visitor.launch(app, sandbox, "elena.petrova")
+    assert overrule(designer, conversation_id, 0, "1").status_code == 403
+    elsewhere = Visitor.launch(app, sandbox, "jonas.lindqvist", HISTORY)
+    assert overrule(elsewhere, conversation_id, 0, "1").status_code == 404
+    assert progress(app, conversation_id).current == 0
+
+
+def test_who_has_met_every_objective_has_completed_it_and_may_go_on(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(findings(finding(1, 2, LISTENS), finding(2, 2, SOLVES)))
+    send(app, student, conversation_id, f"{LISTENS} {SOLVES}")
+    assert "Completed" in student.page("/shelf").text
+    assert stored(app, conversation_id).workflow_state is ConversationState.ACTIVE
+    send(app, student, conversation_id, "Anything else?", "key-2")
+    student.start(stored(app, conversation_id).experience_id, instead_of=conversation_id)
+    assert stored(app, conversation_id).workflow_state is ConversationState.COMPLETED
+
+
+def test_a_conversation_is_judged_at_its_finish_where_a_message_was_missed(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(make_failure(500))
+    send(app, student, conversation_id, LISTENS)
+    fake_model.judge_with(findings(finding(1, 2, LISTENS)))
+    student.post(f"/conversations/{conversation_id}/finish")
+    wait_for_judge(app, conversation_id)
+    assert progress(app, conversation_id).current == 1
+
+
+def test_what_was_missed_long_ago_is_judged_when_somebody_looks(
+    app: Flask, student: Visitor, teacher: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(make_failure(500))
+    send(app, student, conversation_id, LISTENS)
+    fake_model.judge_with(findings(finding(1, 2, LISTENS)))
+    teacher.page(f"/conversations/{conversation_id}/transcript")
+    wait_for_judge(app, conversation_id)
+    assert progress(app, conversation_id).current == 0
+    with app.extensions["database"].transaction() as session:
+        begun = stored(app, conversation_id).created_at.replace(year=2020)
+        session.execute(update(Message).values(created_at=begun))
+    teacher.page(f"/conversations/{conversation_id}/transcript")
+    wait_for_judge(app, conversation_id)
+    assert progress(app, conversation_id).current == 1
+
+
+def test_no_connection_is_held_while_the_judge_thinks(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def judge(_request: object) -> object:
+        asked.set()
+        answer.wait(20)
+        return findings()
+
+    fake_model.judge_by(judge)
+    student.send(conversation_id, LISTENS)
+    assert asked.wait(20)
+    assert app.extensions["database"].engine.pool.checkedout() == 0
+    answer.set()
+
+
+def test_progress_costs_one_query_for_any_number_of_conversations(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, count_queries
+) -> None:
+    experience_id = teacher.write_experience()
+    for who in ("amara.diallo", "liam.oconnor", "mai.nguyen"):
+        Visitor.launch(app, sandbox, who).start(experience_id)
+    with app.extensions["database"].snapshot() as session:
+        conversations = session.exec(select(Conversation)).all()
+        assert len(conversations) == 3
+        assert count_queries(lambda: progress_of(session, conversations)) == 1
+        assert count_queries(lambda: progress_of(session, [])) == 0
