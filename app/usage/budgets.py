@@ -28,6 +28,7 @@ from app.text import estimate_tokens
 from app.usage.models import CourseBudget, CourseTokens
 from app.web import current_settings
 
+MOST_TOKENS = 10**12
 KEPT = timedelta(days=366)
 PARTS = (
     8  # rows in which a course's tokens are counted, so that replies which end together do not wait in line
@@ -68,16 +69,25 @@ class MonthOfUse:
 
 @dataclass(frozen=True, slots=True)
 class CourseUse:
-    """What a course may use in a month and has used, this month and before, the latest first.
+    """What a course may use in a month, and has used: ``months`` are this one, if only with nothing, and those before.
 
-    ``budget`` is None for as much as it likes; ``own_budget`` is what an administrator has decided for this course,
-    None where the setting for all courses holds.
+    ``budget`` is what holds, None for as much as it likes: ``own_budget``, which an administrator has decided for this
+    course, or where that is None ``usual_budget``, the setting for all courses.
     """
 
-    budget: int | None
     own_budget: int | None
-    this_month: MonthOfUse
+    usual_budget: int | None
     months: Sequence[MonthOfUse]
+
+    @property
+    def this_month(self) -> MonthOfUse:
+        """What was used in the month that is under way."""
+        return self.months[0]
+
+    @property
+    def budget(self) -> int | None:
+        """How many tokens the course may use in a month; None for as many as it likes."""
+        return self.usual_budget if self.own_budget is None else self.own_budget
 
     @property
     def used_up(self) -> bool:
@@ -90,7 +100,7 @@ def require_budget(session: Session, experience_id: int) -> None:
     now = utc_now()
     row = {"experience": experience_id, "month": month_of(now)}
     own, used = session.execute(_LEFT, row).one()
-    budget = _in_force(own)
+    budget = current_settings().course_tokens_per_month if own is None else own
     if budget is not None and used >= budget:
         raise BudgetUsedUpError(retry_after=_seconds_left(now), log=f"{used} of {budget} tokens")
 
@@ -134,14 +144,13 @@ def use_of(session: Session, course: Course) -> CourseUse:
         .group_by(col(CourseTokens.month))
         .order_by(col(CourseTokens.month).desc())
     )
-    months = [MonthOfUse(month, int(used), int(estimated)) for month, used, estimated in totals]
-    now = month_of(utc_now())
+    used = {month: MonthOfUse(month, int(used), int(estimated)) for month, used, estimated in totals}
+    this_month = month_of(utc_now())
     own = session.get(CourseBudget, course.id)
     return CourseUse(
-        budget=_in_force(own.tokens if own else None),
         own_budget=own.tokens if own else None,
-        this_month=next((each for each in months if each.month == now), MonthOfUse(now)),
-        months=months,
+        usual_budget=current_settings().course_tokens_per_month,
+        months=[used.pop(this_month, MonthOfUse(this_month)), *used.values()],
     )
 
 
@@ -171,10 +180,6 @@ def month_of(moment: date) -> date:
 def forget_old_tokens(session: Session) -> None:
     """Delete what courses have used in months of more than a year ago."""
     session.execute(delete(CourseTokens).where(col(CourseTokens.month) < month_of(utc_now() - KEPT)))
-
-
-def _in_force(own: int | None) -> int | None:
-    return current_settings().course_tokens_per_month if own is None else own
 
 
 def _seconds_left(now: datetime) -> int:

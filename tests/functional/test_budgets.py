@@ -192,7 +192,7 @@ def test_what_was_used_is_told_by_month_with_what_is_an_estimate(
 def test_a_course_that_has_used_nothing_says_so(database: Database) -> None:
     with database.snapshot() as session:
         found = use_of(session, session.get_one(Course, 1))
-    assert (found.this_month, found.months, found.budget) == (MonthOfUse(date(2026, 2, 1)), [], None)
+    assert (found.months, found.budget) == ([MonthOfUse(date(2026, 2, 1))], None)
 
 
 def test_months_of_more_than_a_year_ago_are_forgotten(

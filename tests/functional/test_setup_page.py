@@ -25,6 +25,8 @@ from app.lti.services.client import SCOPE_REFUSED
 from app.lti.services.scores import NOT_TAKEN
 from app.lti.tool import SCOPES, SCORE_SCOPE
 from app.sandbox import ABSENT, MessageType, Sandbox, registration
+from app.usage.budgets import Tokens, record_tokens
+from app.usage.models import CourseBudget
 from tests.support.people import BIOLOGY, Visitor, begin_login, finish_launch, login_answer
 
 LTI = "https://purl.imsglobal.org/spec/lti/claim/"
@@ -587,3 +589,57 @@ def test_deciding_is_logged_by_ids_alone(
     (line,) = [record.getMessage() for record in caplog.records if record.name == "app.lti.setup.approvals"]
     assert f"approved deployment {fresh}" in line
     assert "Ingrid" not in line
+
+
+def use_of(visitor: Visitor) -> str:
+    """Return what the page says of the course's use of the AI."""
+    return cell_text(visitor.page("/setup").select_one("[data-testid=use]"))
+
+
+def used(app: Flask, experience_id: int, tokens: int, *, estimated: bool = False) -> None:
+    with app.extensions["database"].transaction() as db:
+        record_tokens(db, experience_id, Tokens(tokens, estimated))
+
+
+def test_teachers_and_administrators_see_what_the_course_has_used(
+    app: Flask, administrator: Visitor, teacher: Visitor
+) -> None:
+    experience_id = teacher.write_experience()
+    used(app, experience_id, 12_000)
+    used(app, experience_id, 345, estimated=True)
+    for visitor in (administrator, teacher):
+        assert "12,345 tokens 345 of them are an estimate" in use_of(visitor)
+
+
+def test_an_administrator_decides_what_the_course_may_use(
+    app: Flask, administrator: Visitor, teacher: Visitor
+) -> None:
+    experience_id = teacher.write_experience()
+    saved = administrator.post("/setup/budget", {"tokens": " 1,000 "})
+    assert (saved.status_code, saved.location) == (303, f"{administrator.root}/setup#use")
+    used(app, experience_id, 999)
+    assert "999 of 1,000 tokens" in use_of(administrator)
+    assert administrator.page("/setup").select_one("[name=tokens]")["value"] == "1000"
+    assert "used up" not in use_of(teacher)
+    used(app, experience_id, 1)
+    assert "The budget of this month is used up" in use_of(teacher)
+    administrator.post("/setup/budget", {"tokens": ""})
+    assert "used up" not in use_of(teacher)
+
+
+@pytest.mark.parametrize("typed", ["-1", "1.5", "many", "1,00", "9" * 13, "9" * 30, "²"])
+def test_a_budget_that_is_no_number_comes_back_as_it_was_typed(administrator: Visitor, typed: str) -> None:
+    administrator.post("/setup/budget", {"tokens": "5"})
+    answer = administrator.post("/setup/budget", {"tokens": typed})
+    assert answer.status_code == 400
+    page = BeautifulSoup(answer.text, "html.parser")
+    assert page.select_one("[name=tokens]")["value"] == typed
+    assert "Write a whole number" in page.select_one("#tokens-error").text
+    assert administrator.page("/setup").select_one("[name=tokens]")["value"] == "5"
+
+
+def test_a_teacher_decides_on_no_budget(app: Flask, teacher: Visitor, db: Session) -> None:
+    assert teacher.page("/setup").select_one("[name=tokens]") is None
+    for typed in ("5", "many"):
+        assert teacher.post("/setup/budget", {"tokens": typed}).status_code == 403
+    assert db.exec(select(CourseBudget)).all() == []

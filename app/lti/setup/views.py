@@ -1,5 +1,7 @@
 """The page on which administrators see how the tool is set up, and teachers a short form of it."""
 
+from http import HTTPStatus
+
 from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
@@ -13,6 +15,8 @@ from app.lti.sessions import current_identity, current_launch, launch_blueprint
 from app.lti.setup import approvals, people
 from app.lti.setup.checklist import checklist, find_facts, scopes
 from app.lti.setup.received import FieldState, lay_out
+from app.usage import budgets
+from app.usage.forms import BudgetForm, budget_form
 from app.web import LARGEST_ID
 
 blueprint = launch_blueprint("setup", __name__)
@@ -35,22 +39,20 @@ FIELD_STATES = {
 @blueprint.get("/setup")
 def show() -> str:
     """What is ready and what is missing; for administrators, all that the launch carried, and what waits for them."""
-    identity, session = current_identity(), request_session()
-    facts = find_facts(session, identity, current_launch())
-    features = checklist(facts)
-    if not identity.may(Right.ADMINISTER_PLATFORM):
-        return render_template("lti/setup.html", features=features)
-    return render_template(
-        "lti/setup_administrator.html",
-        features=features,
-        facts=facts,
-        scopes=scopes(facts),
-        received=lay_out(facts.own, on_canvas=facts.on_canvas) if facts.own is not None else None,
-        role_uses=ROLE_USES,
-        field_states=FIELD_STATES,
-        approvals=approvals.approvals_of(session, identity, current_launch()),
-        pairs=people.people_to_link(session, identity),
-    )
+    return _show(None)
+
+
+@blueprint.post("/setup/budget")
+def set_budget() -> Response | tuple[str, int]:
+    """Decide how many tokens the course may use in a month; with a mistake, the form comes back as it was typed."""
+    identity = current_identity()
+    identity.require(Right.ADMINISTER_PLATFORM)
+    form = BudgetForm()  # type: ignore[no-untyped-call]
+    if not form.validate():  # type: ignore[no-untyped-call]
+        return _show(form), HTTPStatus.BAD_REQUEST
+    budgets.set_budget(request_session(), identity, form.budget)
+    flash(gettext("Saved. It holds from now on."), "success")
+    return redirect(url_for(".show", _anchor="use"), 303)
 
 
 @blueprint.post("/setup/deployments/<id:deployment_id>/approve")
@@ -76,6 +78,27 @@ def link(kept_id: int) -> Response:
     people.link_people(request_session(), current_identity(), kept_id, _posted_id("other"))
     flash(gettext("Linked. They are one person now."), "success")
     return redirect(url_for(".show"), 303)
+
+
+def _show(form: BudgetForm | None) -> str:
+    identity, session = current_identity(), request_session()
+    facts = find_facts(session, identity, current_launch())
+    features, use = checklist(facts), budgets.use_of(session, identity.course)
+    if not identity.may(Right.ADMINISTER_PLATFORM):
+        return render_template("lti/setup.html", features=features, use=use)
+    return render_template(
+        "lti/setup_administrator.html",
+        features=features,
+        use=use,
+        budget_form=form or budget_form(use),
+        facts=facts,
+        scopes=scopes(facts),
+        received=lay_out(facts.own, on_canvas=facts.on_canvas) if facts.own is not None else None,
+        role_uses=ROLE_USES,
+        field_states=FIELD_STATES,
+        approvals=approvals.approvals_of(session, identity, current_launch()),
+        pairs=people.people_to_link(session, identity),
+    )
 
 
 def _posted_id(name: str) -> int:
