@@ -10,7 +10,7 @@ from wsgiref.headers import Headers
 from babel import Locale, negotiate_locale
 from flask import Flask, Response, current_app, g, render_template, request
 from flask_babel import LazyString, get_locale
-from werkzeug.routing import IntegerConverter, Map
+from werkzeug.routing import IntegerConverter
 from whitenoise import WhiteNoise
 
 from app.courses.names import person_name, role_name
@@ -36,10 +36,17 @@ _HEADERS = {
 
 
 class IdConverter(IntegerConverter):
-    """A row's id in an address: a number that fits the column."""
+    """A row's id in an address. A number that no column holds is 0, which is no row's.
 
-    def __init__(self, url_map: Map) -> None:
-        super().__init__(url_map, max=LARGEST_ID)
+    To refuse it, Werkzeug would answer 405 wherever the address has other methods too.
+    """
+
+    regex = "[0-9]{1,10}"
+
+    def to_python(self, value: str) -> int:
+        """Return the id."""
+        number = int(value)
+        return number if number <= LARGEST_ID else 0
 
 
 def configure(app: Flask, settings: Settings) -> None:

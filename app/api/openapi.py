@@ -15,9 +15,9 @@ from app.api.answers import to_json
 from app.api.caller import CONTEXT_MARK
 from app.api.endpoints import PREFIX, Endpoint, endpoints
 from app.api.paging import MOST_PER_PAGE, PER_PAGE
-from app.api.refusals import REFUSALS, RefusalKind
+from app.api.refusals import REFUSALS, Refusal, RefusalKind
 from app.api.schemas import Json, Mode, Schemas
-from app.api.shapes import ClientKey
+from app.api.shapes import ClientKey, OwnConversation, ReplyBegun, TextAdded
 from app.conversations.service import MAX_CLIENT_KEY
 from app.lti.sessions import LAUNCHES_PATH
 from app.web import LARGEST_ID, MAX_REQUEST_BYTES
@@ -41,10 +41,10 @@ which Canvas's own page holds a conversation.
 - **Limits.** What a token and its person may ask for in a minute is told by `X-Rate-Limit-Remaining`, as in Canvas; and
   a person may begin, send and have evaluated so much in a day. Beyond it comes 429, with `Retry-After` in seconds.
 """
-_EVENTS = (
-    "The reply as it is written, in server-sent events: `reply` (`id`), then `text` (`text`, a further piece) as often "
-    "as there is one, at last `done` (the conversation, as in JSON) or `error` (a `Refusal`). Comments keep the "
-    "connection while there is nothing to say. To hang up stops nothing."
+_EVENTS: dict[str, Any] = {"reply": ReplyBegun, "text": TextAdded, "done": OwnConversation, "error": Refusal}
+_ONE_EVENT = (
+    "One of the server-sent events: `reply` at first, then `text` as often as there is a further piece, at last `done` "
+    "or `error`. Comments keep the connection while there is nothing to say. To hang up stops nothing."
 )
 _EVENTS_EXAMPLE = 'event: reply\ndata: {"id":42}\n\nevent: text\ndata: {"text":"Good "}\n\n'
 _COURSE = f"The Canvas course id, or `{CONTEXT_MARK}` and the id of the course's LTI context."
@@ -100,7 +100,8 @@ def describe(app_url: str, declared: list[Endpoint]) -> Json:
 
 
 def _shapes(declared: list[Endpoint]) -> dict[Any, Mode]:
-    shapes: dict[Any, Mode] = {kind.shape: "serialization" for kind in REFUSALS.values()}
+    going_out = [kind.shape for kind in REFUSALS.values()] + list(_EVENTS.values())
+    shapes: dict[Any, Mode] = dict.fromkeys(going_out, "serialization")
     for each in declared:
         shapes[each.answer] = "serialization"
         shapes |= {shape: "validation" for shape in (each.body, each.query) if shape}
@@ -271,10 +272,26 @@ def _responses(declared: Endpoint, schemas: Schemas) -> Json:
 def _success(declared: Endpoint, schemas: Schemas) -> Json:
     content: Json = {_JSON: {"schema": schemas.of(declared.answer)}}
     if declared.streams:
-        events = {"type": "string", "description": _EVENTS}
-        content["text/event-stream"] = {"schema": events, "example": _EVENTS_EXAMPLE}
+        content["text/event-stream"] = {"schema": _event(schemas), "example": _EVENTS_EXAMPLE}
     headers = ("Link", *_RATE_HEADERS) if declared.paginated else _RATE_HEADERS
     return {"description": declared.status.phrase, "headers": _headers(headers), "content": content}
+
+
+def _event(schemas: Schemas) -> Json:
+    """Describe an event of a stream, as is the custom before OpenAPI 3.2, which has `itemSchema` for it."""
+    return {
+        "description": _ONE_EVENT,
+        "oneOf": [_event_named(name, schemas.of(_EVENTS[name])) for name in _EVENTS],
+    }
+
+
+def _event_named(name: str, content: Json) -> Json:
+    data = {"type": "string", "contentMediaType": _JSON, "contentSchema": content}
+    return {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {"event": {"const": name}, "data": data},
+    }
 
 
 def _refusal(kind: RefusalKind, schemas: Schemas) -> Json:

@@ -228,6 +228,18 @@ class OwnConversation(Shape):
     progress: Progress
 
 
+class ReplyBegun(Shape):
+    """A reply is on its way."""
+
+    id: int
+
+
+class TextAdded(Shape):
+    """A further piece of the reply; empty ones may come."""
+
+    text: str
+
+
 class NoConversation(Shape):
     """Nothing: no conversation is active."""
 
@@ -272,7 +284,6 @@ class ListedConversation(Shape):
     all_objectives_met: bool | None
     created_at: datetime | None
     updated_at: datetime | None
-    progress: Progress | None
     student: Student
 
 

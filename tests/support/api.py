@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlmodel import select
+from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from app.api.oauth.models import AccessToken
 from app.courses.models import User
 from app.secret import hash_of, new_secret
 from tests.support.people import BIOLOGY
+
+POLL = 0.01
 
 
 @dataclass
@@ -50,3 +56,18 @@ class Script:
 
     def delete(self, path: str, **options: Any) -> TestResponse:
         return self.ask("DELETE", path, **options)
+
+
+@contextmanager
+def listening(app: Flask) -> Iterator[str]:
+    """Serve an application over HTTP from a thread of this process; the address is yielded."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(POLL,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
