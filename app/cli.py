@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, cast
 
@@ -15,13 +13,14 @@ from flask.cli import FlaskGroup
 from sqlalchemy.exc import DBAPIError
 
 from app import create_app, serving
+from app.api.oauth.commands import oauth_client, token
+from app.console import refusals_as_messages
 from app.database import database, utc_now
 from app.llm.embedded.errors import EmbeddedModelError
 from app.llm.embedded.fetch import fetch_model
 from app.llm.embedded.server import run as run_embedded_model
 from app.lti.keys import KeyRing, PrivateKeyError
 from app.lti.models import RegistrationSource
-from app.lti.refusals import LaunchRefusedError
 from app.lti.registration.dynamic import PATH as REGISTRATION_PATH
 from app.lti.registration.dynamic import invite
 from app.lti.registration.platforms import (
@@ -89,6 +88,10 @@ cli = _Commands(
     add_version_option=False,
     help="AI Experiences: chat simulations for Canvas, an LTI 1.3 tool.",
 )
+
+
+cli.add_command(token)
+cli.add_command(oauth_client)
 
 
 def main() -> None:
@@ -195,7 +198,7 @@ def show_platforms() -> None:
 @click.option("--deployment-id", help="This deployment alone, not all of the platform.")
 def forbid_platform(issuer: str, client_id: str, deployment_id: str | None) -> None:
     """Stop the launches of a platform, or of one deployment. Its people and their work stay."""
-    with _refusals_as_messages(), database().transaction() as session:
+    with refusals_as_messages(), database().transaction() as session:
         if deployment_id is None:
             remove_platform(session, issuer, client_id)
         else:
@@ -224,7 +227,7 @@ def invite_platform(days: int) -> None:
 @click.option("--replaces", help="The deployment whose courses it opens, after the tool was installed again.")
 def approve(issuer: str, client_id: str, deployment_id: str, replaces: str | None) -> None:
     """Let a new deployment of a registered platform in."""
-    with _refusals_as_messages(), database().transaction() as session:
+    with refusals_as_messages(), database().transaction() as session:
         found = find_platform(session, issuer, client_id)
         seen = find_deployment(session, found.id, deployment_id) is not None
         replaced = known_deployment(session, found.id, replaces) if replaces else None
@@ -232,16 +235,6 @@ def approve(issuer: str, client_id: str, deployment_id: str, replaces: str | Non
     click.echo(f"Deployment {deployment_id} may launch the tool.")
     if not seen:
         click.echo("Nobody has opened it there yet; it is approved for when somebody does.", err=True)
-
-
-@contextmanager
-def _refusals_as_messages() -> Iterator[None]:
-    try:
-        yield
-    except LaunchRefusedError as error:
-        raise click.ClickException(str(error.administrator)) from error
-    except PlatformConfigError as error:
-        raise click.ClickException(str(error)) from error
 
 
 @cli.group()
@@ -327,7 +320,7 @@ def seed(issuer: str, client_id: str | None, course: str, students: int) -> None
     """Fill a course with sample experiences and made-up students, to try the tool at size."""
     if current_settings().production:
         raise click.ClickException("Made-up students have no place in production.")
-    with _refusals_as_messages(), database().transaction() as session:
+    with refusals_as_messages(), database().transaction() as session:
         found = find_platform(session, issuer, client_id)
         seed_course(session, found.id, course, students)
     click.echo(f"Course {course} has its sample experiences and {students} made-up students.")

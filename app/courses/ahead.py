@@ -4,6 +4,9 @@ What stands for the id that the platform will send begins with a character that 
 claim it: `app.lti` takes a row over where a launch vouches for its Canvas id.
 """
 
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import Mapped
+
 _MARK = "\x1f"  # not printable, as ids in launches and class lists must be
 
 
@@ -17,6 +20,6 @@ def service_sub(client_id: str) -> str:
     return f"{_MARK}service:{client_id}"
 
 
-def is_placeholder(identifier: str) -> bool:
-    """Tell whether an id is no platform's."""
+def is_placeholder(identifier: Mapped[str]) -> ColumnElement[bool]:
+    """Return the condition that an id is no platform's."""
     return identifier.startswith(_MARK)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, func, or_, update
 from sqlmodel import Session, col, select
 
+from app.courses.ahead import is_placeholder
 from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
 from app.database import insert_into, utc_now
 
@@ -49,16 +50,22 @@ def mark_missing_as_left(
 ) -> None:
     """Write down that all others than those `present` on the whole list have left; their work stays.
 
-    No list names test users and administrators, and some leave out staff who may open the course all the same: whom the
-    platform let in lately is still in. A launch since `as_of` knows better than the list.
+    No list names test users and administrators, nor by what stands for their id those who were written down ahead;
+    and some leave out staff who may open the course all the same: whom the platform let in lately is still in. A launch
+    since `as_of` knows better than the list.
     """
-    may_leave = select(Enrollment.user_id).where(
-        Enrollment.course_id == course.id,
-        Enrollment.workflow_state == EnrollmentState.ACTIVE,
-        col(Enrollment.is_test).is_(False),
-        col(Enrollment.is_administrator).is_(False),
-        Enrollment.role != Role.ADMINISTRATOR,
-        or_(col(Enrollment.role) == Role.STUDENT, _not_launched_since(utc_now() - LET_IN_LATELY)),
+    may_leave = (
+        select(Enrollment.user_id)
+        .join(User, col(User.id) == Enrollment.user_id)
+        .where(
+            Enrollment.course_id == course.id,
+            Enrollment.workflow_state == EnrollmentState.ACTIVE,
+            col(Enrollment.is_test).is_(False),
+            col(Enrollment.is_administrator).is_(False),
+            Enrollment.role != Role.ADMINISTRATOR,
+            or_(col(Enrollment.role) == Role.STUDENT, _not_launched_since(utc_now() - LET_IN_LATELY)),
+            ~is_placeholder(col(User.sub)),
+        )
     )
     gone = [user_id for user_id in session.exec(may_leave) if user_id not in present]
     for user_ids in batches(sorted(gone)):

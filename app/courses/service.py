@@ -1,5 +1,6 @@
 """People and courses, written down as launches tell of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +32,26 @@ class Visit:
     claimed_history: tuple[str, ...] = ()
 
 
-def record_visit(session: Session, platform_id: int, deployment_id: int, visit: Visit) -> Enrollment:
+TakeOver = Callable[[Session, int, int, Visit], None]
+
+
+def record_visit(
+    session: Session,
+    platform_id: int,
+    deployment_id: int,
+    visit: Visit,
+    *,
+    take_over: TakeOver | None = None,
+) -> Enrollment:
     """Write down person, course and enrollment. The role is the visit's; what it leaves blank stays as it was.
 
     ``deployment_id`` is the one that the course belongs to. One query for somebody who has been here before.
+    ``take_over`` is called first, where the visit tells a Canvas id that was not known of the person or the course.
     """
     course, user, enrollment = _find(session, platform_id, deployment_id, visit)
+    if take_over is not None and _tells_new_id(visit, course, user):
+        take_over(session, platform_id, deployment_id, visit)
+        course, user, enrollment = _find(session, platform_id, deployment_id, visit)
     course_fields, user_fields, place = _course_fields(visit), _user_fields(visit), _enrollment_fields(visit)
     if course is None:
         course = upsert(
@@ -85,6 +100,12 @@ def _find(
         return None, None, None
     user, course, enrollment = row
     return course, user, enrollment
+
+
+def _tells_new_id(visit: Visit, course: Course | None, user: User | None) -> bool:
+    known = (course and course.canvas_course_id, user and user.canvas_user_id)
+    told = (visit.canvas_course_id, visit.canvas_user_id)
+    return any(new is not None and new != old for new, old in zip(told, known, strict=True))
 
 
 def _course_fields(visit: Visit) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from app.courses.models import Role
 from app.courses.service import record_visit
 from app.database import Database
 from app.identity import RIGHTS, Right
+from app.lti.ahead import take_over
 from app.lti.claims import CLAIM, LaunchClaims, MessageType, parse_claims
 from app.lti.key_sets import KeySetError, KeySets, UnknownKeyError
 from app.lti.keys import ALGORITHM
@@ -136,7 +137,7 @@ def _enter(
 ) -> Opened:
     if claims.message_type is MessageType.DEEP_LINKING:
         _require_writer(claims)
-    enrollment = record_visit(session, platform.id, deployment.courses_of, claims.visit)
+    enrollment = record_visit(session, platform.id, deployment.courses_of, claims.visit, take_over=take_over)
     line_item = record_offer(session, platform, enrollment.course_id, claims)
     if line_item is not None and claims.visit.role is Role.STUDENT:
         hand_in_late(session, line_item, enrollment.user_id)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from flask_babel import gettext
+from flask_babel import LazyString, gettext
 from flask_babel import lazy_gettext as _l
 from flask_wtf import FlaskForm
 from wtforms import Field, SelectField, SelectMultipleField, StringField, ValidationError
@@ -19,15 +19,16 @@ class TokenForm(FlaskForm):
     """A name, for how long, and what for: groups of scopes, or everything that its person may do."""
 
     name = StringField(_l("Name"), description=_l("What the token is for, such as the script that uses it."))
-    days = SelectField(_l("Works for"), choices=list(DAYS.items()), coerce=int, default=90)
-    groups = SelectMultipleField(_l("What may be done with it"))
+    days = SelectField(_l("Works for"), coerce=int, default=90, validate_choice=False)
+    groups = SelectMultipleField(_l("What may be done with it"), validate_choice=False)
 
-    max_name = MAX_NAME
+    lifetimes = DAYS
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        everything = (EVERYTHING, _l("Everything that I may do, now and later"))
-        self.groups.choices = [*((group.key, group.words) for group in all_groups()), everything]
+    @property
+    def reaches(self) -> dict[str, LazyString | str]:
+        """What may be ticked, by key, in words."""
+        everything = _l("Everything that I may do, now and later")
+        return {group.key: group.words for group in all_groups()} | {EVERYTHING: everything}
 
     def validate_name(self, field: Field) -> None:
         """Want a name that fits on a line."""
@@ -39,9 +40,14 @@ class TokenForm(FlaskForm):
                 gettext("This is too long: at most %(limit)s characters fit.", limit=MAX_NAME)
             )
 
+    def validate_days(self, field: Field) -> None:
+        """Want one of the times that are offered."""
+        if field.data not in DAYS:
+            raise ValidationError(gettext("Choose for how long the token works."))
+
     def validate_groups(self, field: Field) -> None:
         """Want something to be allowed."""
-        if not field.data:
+        if not field.data or not set(field.data) <= set(self.reaches):
             raise ValidationError(gettext("Tick what may be done with the token."))
 
     @property

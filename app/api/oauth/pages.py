@@ -28,14 +28,14 @@ def programs() -> str:
 def access_tokens() -> str:
     """The same, with one's own access tokens and the form for another."""
     current_identity().require(Right.MAKE_TOKENS)
-    return _show(TokenForm())
+    return _show(TokenForm())  # type: ignore[no-untyped-call]
 
 
 @blueprint.post("/access-tokens")
 def make_token() -> str | tuple[str, int]:
     """Make a token and show it, this once; with mistakes, the form comes back."""
     current_identity().require(Right.MAKE_TOKENS)
-    form = TokenForm()
+    form = TokenForm()  # type: ignore[no-untyped-call]
     if not form.validate():  # type: ignore[no-untyped-call]
         return _show(form), HTTPStatus.BAD_REQUEST
     issued = tokens.issue_personal(
