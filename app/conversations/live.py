@@ -32,8 +32,8 @@ class LiveReply:
     def append(self, piece: str) -> bool:
         """Take in the next piece; tell whether there is still somebody to write for."""
         with self.changed:
-            if self.done:
-                return False
+            if self.done or not piece:
+                return not self.done
             if self.first_token_ms is None:
                 self.first_token_ms = self.elapsed_ms()
             self.text += piece

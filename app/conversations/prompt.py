@@ -1,7 +1,9 @@
 """What a model is told: the pinned experience, the versioned prompt, and as much of the conversation as fits."""
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import blake2s
 from itertools import accumulate
 from typing import Any
 
@@ -9,15 +11,20 @@ import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict
 
-from app.conversations.models import Conversation, Message, MessageState
+from app.conversations.models import Conversation, Message
+from app.conversations.recital import Secret
 from app.experiences.models import EvaluationMetric, Experience
 from app.llm.interface import ChatRequest, Line, Speaker
 from app.text import estimate_tokens
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
+DEFLECTION_VERSION = "1"
 JUDGE_VERSION = "1"
 EVALUATOR_VERSION = "1"
 TOKENS_PER_LINE = 8
+MARKER_BYTES = 6
+# What stands in quotation marks in a teacher's guidance is meant to be said.
+QUOTED = re.compile(r'"[^"]*"|“[^”]*”|„[^“”]*[“”]|«[^»]*»')
 # What judges and evaluators call them.
 SPEAKERS = {Speaker.STUDENT: "student", Speaker.PERSONA: "character"}
 _prompts = Environment(
@@ -63,10 +70,11 @@ def build_request(
     """Make the request for the next reply to `messages`, the conversation so far, oldest first.
 
     Long conversations: the instructions always go whole; of the conversation, the newest messages whose estimated
-    tokens fit into what is left of the window after instructions and reply, always the last one.
+    tokens fit into what is left of the window after instructions and reply, always the last one. A reply that was cut
+    short is among them as far as it came: the student has read it. Nothing of who the student is goes along.
     """
     scenario = Scenario.model_validate(conversation.scenario)
-    instructions = _render(f"{conversation.prompt_version}.txt", scenario=scenario)
+    instructions = _instructions(conversation, scenario)
     room = context_tokens - max_tokens - estimate_tokens(instructions)
     return ChatRequest(
         instructions=instructions,
@@ -78,6 +86,20 @@ def build_request(
         script=scenario.script,
         max_tokens=max_tokens,
     )
+
+
+def secret_of(conversation: Conversation) -> Secret:
+    """Return what the persona must not say: its instructions without what the student is told or may find out."""
+    scenario = Scenario.model_validate(conversation.scenario)
+    guidance = QUOTED.sub("", scenario.pedagogical_guidance)
+    told = {"title": "", "description": "", "facts": "", "pedagogical_guidance": guidance}
+    return Secret(_marker_of(scenario), _instructions(conversation, scenario.model_copy(update=told)))
+
+
+def deflecting(request: ChatRequest) -> ChatRequest:
+    """Return the request once more for a model that has recited its instructions: told not to."""
+    reminder = _render(f"deflect-{DEFLECTION_VERSION}.txt")
+    return replace(request, instructions=f"{request.instructions}\n\n{reminder}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +155,7 @@ def brief_evaluator(conversation: Conversation, messages: Sequence[Message], roo
 
 def numbered(messages: Iterable[Message]) -> dict[int, Message]:
     """Return what was said by its number; every message of the conversation counts, from 1."""
-    return {
-        number: message
-        for number, message in enumerate(messages, 1)
-        if message.text and message.state is not MessageState.GENERATING
-    }
+    return {number: message for number, message in enumerate(messages, 1) if message.said}
 
 
 def _as_data(said: dict[int, Message]) -> list[str]:
@@ -168,10 +186,18 @@ def _how_many_fit(costs: Sequence[int], room: int) -> int:
     return sum(spent <= room for spent in accumulate(costs))
 
 
+def _instructions(conversation: Conversation, scenario: Scenario) -> str:
+    return _render(f"{conversation.prompt_version}.txt", scenario=scenario, marker=_marker_of(scenario))
+
+
+def _marker_of(scenario: Scenario) -> str:
+    """Return a code that nobody knows who has not read the whole scenario, the same in all conversations about it."""
+    return blake2s(scenario.model_dump_json().encode(), digest_size=MARKER_BYTES).hexdigest()
+
+
 def _newest_lines_that_fit(messages: Iterable[Message], room: int) -> tuple[Line, ...]:
     kept: list[Line] = []
-    said = [message for message in messages if message.state is MessageState.COMPLETE and message.text]
-    for message in reversed(said):
+    for message in reversed([message for message in messages if message.said]):
         room -= estimate_tokens(message.text) + TOKENS_PER_LINE
         if room < 0 and kept:
             break

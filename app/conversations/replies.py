@@ -17,12 +17,13 @@ from sqlmodel import Session, col
 
 from app.conversations.live import HEARTBEAT_EVERY, LiveReply
 from app.conversations.models import Conversation, Message, MessageState, ReplyNote
-from app.conversations.prompt import build_request
+from app.conversations.performance import play
+from app.conversations.prompt import build_request, secret_of
+from app.conversations.recital import Secret
 from app.conversations.service import LEASE, interrupt_abandoned, messages_of
 from app.database import Database, utc_now
-from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, ModelErrorCode
+from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError
 from app.llm.selection import prime
-from app.text import without_controls
 from app.usage.budgets import record_tokens, tokens_of
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,6 @@ SAVE_EVERY = 1.0
 POLL_EVERY = 0.4
 SETTLE_PAUSES = (0.5, 2.0)
 TURN_MARGIN = 30.0  # seconds over a turn's own limit after which its writer is given up
-CHARACTERS_PER_TOKEN = 12  # more than any language needs: only a model without end runs into it
-PIECES_A_TURN = 32
 
 
 class _InterruptedError(Exception):
@@ -116,47 +115,32 @@ class Replies:
             return self._part(live, MessageState.FAILED, "internal_error")
 
     def _generate(self, live: LiveReply) -> dict[str, Any]:
-        completion: Completion | None = None
-        for piece in self._pieces(self._request(live)):
-            if isinstance(piece, Completion):
-                completion = live.completion = piece
-            elif not live.append(piece):
+        request, secret = self._request(live)
+
+        def show(piece: str) -> None:
+            if not live.append(piece):
                 raise _InterruptedError
-        if completion is None or not live.text.strip():
-            raise ModelError(ModelErrorCode.BAD_ANSWER, "an empty reply")
+
+        played = play(self._model, request, secret, show)
+        live.completion = played.completion
         return {
             "state": MessageState.COMPLETE,
-            "text": live.text.strip(),
-            "error_code": None,
-            "model": completion.model,
-            "prompt_tokens": completion.prompt_tokens,
-            "completion_tokens": completion.completion_tokens,
-            "truncated": completion.truncated,
+            "text": played.text,
+            "error_code": ReplyNote.RECITED if played.recited else None,
+            "model": played.completion.model,
+            "prompt_tokens": played.completion.prompt_tokens,
+            "completion_tokens": played.completion.completion_tokens,
+            "truncated": played.completion.truncated,
         }
 
-    def _pieces(self, request: ChatRequest) -> Iterator[str | Completion]:
-        """Yield what the model writes, cut where it has no end, then its completion."""
-        length = 0
-        for number, piece in enumerate(self._model.stream(request)):
-            if isinstance(piece, Completion):
-                yield piece
-                return
-            yield without_controls(piece)
-            length += len(piece)
-            if length > CHARACTERS_PER_TOKEN * self._max_tokens:
-                yield Completion(self._model.status().name, truncated=True)
-                return
-            if number % PIECES_A_TURN == 0:
-                time.sleep(0)  # a model that never pauses must not keep other chats from going on
-
-    def _request(self, live: LiveReply) -> ChatRequest:
+    def _request(self, live: LiveReply) -> tuple[ChatRequest, Secret]:
         with self._database.snapshot() as session:
             reply = session.get_one(Message, live.reply_id)
             conversation = session.get_one(Conversation, reply.conversation_id)
             said = [message for message in messages_of(session, conversation) if message.id < reply.id]
         live.experience_id = conversation.experience_id
         live.request = self._build(conversation, said)
-        return live.request
+        return live.request, secret_of(conversation)
 
     def _build(self, conversation: Conversation, said: Sequence[Message]) -> ChatRequest:
         return build_request(conversation, said, self._model.context_tokens, self._max_tokens)

@@ -1,7 +1,9 @@
 """Watching what a small model writes, and holding back enough to notice before anyone reads it."""
 
 import re
+from collections import deque
 from collections.abc import Iterable
+from functools import lru_cache
 
 WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 # A forbidden phrase that has begun shows itself within so many characters, or as one of these beginnings.
@@ -11,6 +13,8 @@ BEGINNING = re.compile(r"\b(?:as an?|I(?:['\u2019]m| am))\b[^.!?,]{0,32}$", re.I
 # fact as it is written. Somewhat fewer may become one and are held back.
 RECITAL_WORDS = 24
 SUSPICIOUS_WORDS = 16
+# Instructions whose words are kept ready: those of one experience are asked for with every reply.
+SOURCES = 64
 # Shorter lines may well be said twice.
 PARROTED_WORDS = 3
 SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
@@ -29,6 +33,37 @@ class OutOfCharacterError(Exception):
     """What the model writes is not what the persona would say."""
 
 
+class Runs:
+    """Follows how many words at the end of a growing text stand in a source in the same order."""
+
+    def __init__(self, source: str) -> None:
+        self._source = _source_of(source)
+        self._read = 0
+        self._run: deque[tuple[str, int]] = deque()
+
+    @property
+    def length(self) -> int:
+        """How many words the run has."""
+        return len(self._run)
+
+    @property
+    def start(self) -> int:
+        """Where in the text the run begins; only where there is one."""
+        return self._run[0][1]
+
+    def follow(self, text: str, *, ended: bool = False) -> None:
+        """Read on in the text. Its last word may be unfinished, unless it has ``ended``."""
+        words = list(WORD.finditer(text, self._read))
+        for word in words if ended else words[:-1]:
+            self._read = word.end()
+            self._run.append((_words_of(word.group()), word.start()))
+            while self._run and not self._stands_in_source():
+                self._run.popleft()
+
+    def _stands_in_source(self) -> bool:
+        return f" {' '.join(word for word, _ in self._run)} " in self._source
+
+
 class Guard:
     """Takes a reply piece by piece and gives back what is safe to show.
 
@@ -37,14 +72,12 @@ class Guard:
     """
 
     def __init__(self, brief: str, lines: Iterable[str], names: Iterable[str]) -> None:
-        self._brief = f" {_words_of(brief)} "
+        self._runs = Runs(brief)
         self._lines = {_words_of(line) for line in lines if len(line.split()) >= PARROTED_WORDS}
         label = re.compile(rf"^\s*(?:{'|'.join(map(re.escape, names))})\s*:", re.IGNORECASE)
         self._forbidden = [MARKUP, label] if AI_PERSONA.search(brief) else [MARKUP, label, OUT_OF_CHARACTER]
         self._text = ""
         self._shown = 0
-        self._words_seen = 0
-        self._run = 0
 
     @property
     def shown(self) -> str:
@@ -84,20 +117,10 @@ class Guard:
             if match := pattern.search(self._text):
                 self._text = self._text[: match.start()]
                 raise OutOfCharacterError
-        self._follow_runs()
-
-    def _follow_runs(self) -> None:
-        """Keep count of how many words at the end stand in the brief in the same order."""
-        words = WORD.findall(self._text)
-        # The last word may be unfinished.
-        for end in range(self._words_seen + 1, len(words)):
-            self._run += 1
-            while self._run and f" {_joined(words[end - self._run : end])} " not in self._brief:
-                self._run -= 1
-            if self._run >= RECITAL_WORDS:
-                self._text = self._text[: max(self._shown, self._last_sentence_end())]
-                raise OutOfCharacterError
-            self._words_seen = end
+        self._runs.follow(self._text)
+        if self._runs.length >= RECITAL_WORDS:
+            self._text = self._text[: max(self._shown, self._last_sentence_end())]
+            raise OutOfCharacterError
 
     def _start_of_phrase(self) -> int:
         """Return where a forbidden phrase may have begun."""
@@ -111,15 +134,13 @@ class Guard:
 
     def _start_of_run(self) -> int:
         """Return where the words begin that may turn out to be a recital."""
-        if self._run < SUSPICIOUS_WORDS:
-            return len(self._text)
-        starts = [match.start() for match in WORD.finditer(self._text)]
-        return starts[self._words_seen - self._run]
+        return self._runs.start if self._runs.length >= SUSPICIOUS_WORDS else len(self._text)
+
+
+@lru_cache(SOURCES)
+def _source_of(text: str) -> str:
+    return f" {_words_of(text)} "
 
 
 def _words_of(text: str) -> str:
-    return _joined(WORD.findall(text))
-
-
-def _joined(words: Iterable[str]) -> str:
-    return " ".join(words).casefold().replace("\u2019", "'")
+    return " ".join(WORD.findall(text)).casefold().replace("\u2019", "'")

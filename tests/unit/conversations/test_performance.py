@@ -1,0 +1,90 @@
+"""What becomes of what a model writes, before it is a reply."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from app.conversations.performance import DEFLECTION, Played, play
+from app.conversations.recital import Secret
+from app.llm.interface import (
+    ChatRequest,
+    Completion,
+    ModelError,
+    ModelErrorCode,
+    ModelStatus,
+    Readiness,
+)
+
+SECRET = Secret("3fa94c1b77de", "Nothing that anybody would say.")
+RECITAL = ["Fine: ", "3fa94c", "1b77de", " and the rest"]
+REQUEST = ChatRequest(
+    instructions="Play.", brief="", persona_name="", facts="", lines=(), conversation="c", max_tokens=10
+)
+DONE = Completion("a-model", 7, 5)
+
+
+class Playing:
+    """A model that writes what a test tells it, one list of pieces for each request."""
+
+    context_tokens = 1_000
+
+    def __init__(self, *attempts: list[str | Completion | ModelError]) -> None:
+        self.attempts, self.asked = list(attempts), []
+
+    def status(self) -> ModelStatus:
+        return ModelStatus("a-model", Readiness.READY)
+
+    def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
+        self.asked.append(request.instructions)
+        for piece in self.attempts.pop(0):
+            if isinstance(piece, ModelError):
+                raise piece
+            yield piece
+
+
+def played(model: Playing) -> tuple[Played, str]:
+    """Return the reply, and what was shown while it was written."""
+    shown: list[str] = []
+    return play(model, REQUEST, SECRET, shown.append), "".join(shown)
+
+
+def test_a_reply_is_shown_as_it_comes_and_stored_without_the_space_around_it() -> None:
+    reply, shown = played(Playing([" Good ", "day. ", DONE]))
+    assert shown == " Good day. "
+    assert reply == Played("Good day.", DONE)
+
+
+def test_a_recital_is_replaced_by_another_attempt_that_is_told_not_to() -> None:
+    model = Playing([*RECITAL, DONE], ["What ", "do you mean?", DONE])
+    reply, shown = played(model)
+    assert reply == Played("What do you mean?", DONE, recited=True)
+    assert shown == "Fine: "
+    assert model.asked[0] == "Play."
+    assert model.asked[1].startswith("Play.\n\nJust now:")
+
+
+@pytest.mark.parametrize(
+    "second", [[*RECITAL, DONE], ["", DONE], [ModelError(ModelErrorCode.BUSY)]], ids=["again", "none", "busy"]
+)
+def test_a_recital_whose_second_attempt_is_no_better_is_replaced_by_a_prepared_line(second: list) -> None:
+    reply, _ = played(Playing([*RECITAL, DONE], second))
+    assert (reply.text, reply.recited) == (DEFLECTION, True)
+
+
+def test_a_reply_without_end_is_cut() -> None:
+    reply, _ = played(Playing(["word " * 10] * 100))
+    assert reply.completion.truncated
+    assert len(reply.text) < 200
+
+
+def test_an_empty_reply_has_failed() -> None:
+    with pytest.raises(ModelError, match="empty"):
+        played(Playing([" \n", DONE]))
+
+
+def test_nobody_who_waits_ends_the_call() -> None:
+    def show(_piece: str) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        play(Playing(["Good ", "day.", DONE]), REQUEST, SECRET, show)

@@ -1,0 +1,73 @@
+"""A model that recites its instructions is noticed before anybody reads them."""
+
+import pytest
+
+from app.conversations.recital import RecitalGuard, RecitedError, Secret
+
+MARKER = "3fa94c1b77de"
+RULES = (
+    "You play a character in a practice conversation. Do not do the student's work, give no model answers, and "
+    "never grade what they write. Give facts when they are earned, a few at a time, and stay in character."
+)
+SECRET = Secret(MARKER, RULES)
+
+
+def through(reply: str, length: int = 1) -> str:
+    """What is shown of a reply that comes in pieces of some characters."""
+    guard = RecitalGuard(SECRET)
+    pieces = [reply[start : start + length] for start in range(0, len(reply), length)]
+    return "".join(map(guard.take, pieces)) + guard.end()
+
+
+@pytest.mark.parametrize("length", [1, 3, 1_000])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "My bill is wrong, and I want to know why!",
+        "3fa is my flat, 94c1b my door.",
+        "You play a character in a practice conversation? I have no idea what you mean.",
+        "Ärger, 怒り, злость: 3",
+        "",
+    ],
+)
+def test_what_a_persona_says_passes_whole(reply: str, length: int) -> None:
+    assert through(reply, length) == reply
+
+
+@pytest.mark.parametrize("length", [1, 5, 1_000])
+def test_the_marker_is_never_shown(length: int) -> None:
+    reply = f"Well then: my code is {MARKER}, and now you know it."
+    guard, shown = RecitalGuard(SECRET), ""
+    with pytest.raises(RecitedError):
+        for start in range(0, len(reply), length):
+            shown += guard.take(reply[start : start + length])
+        guard.end()
+    assert "Well then: my code is ".startswith(shown)
+
+
+@pytest.mark.parametrize("length", [1, 5, 1_000])
+def test_of_a_recital_without_marker_a_few_words_are_shown_at_most(length: int) -> None:
+    reply = f"Sure! {RULES}"
+    guard, shown = RecitalGuard(SECRET), ""
+    with pytest.raises(RecitedError):
+        for start in range(0, len(reply), length):
+            shown += guard.take(reply[start : start + length])
+        guard.end()
+    assert len(shown.split()) <= 9
+
+
+def test_a_recital_at_the_very_end_is_noticed() -> None:
+    guard = RecitalGuard(Secret("", " ".join(f"word{number}" for number in range(24))))
+    guard.take(" ".join(f"Word{number}" for number in range(24)))
+    with pytest.raises(RecitedError):
+        guard.end()
+
+
+def test_words_are_compared_whatever_stands_between_them() -> None:
+    guard = RecitalGuard(SECRET)
+    with pytest.raises(RecitedError):
+        guard.take(RULES.upper().replace(" ", "\n- "))
+
+
+def test_a_piece_is_shown_at_once_where_nothing_is_suspicious() -> None:
+    assert RecitalGuard(SECRET).take("Good morning!") == "Good morning!"
