@@ -1,8 +1,9 @@
 """The class of an experience and its transcripts. Trials and Canvas's student view are in none of it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from sqlalchemy import Select as Subselect
 from sqlalchemy import case, func
@@ -10,6 +11,7 @@ from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import Select
 
+from app.conversations.feedback import MessageFeedback, feedback_of
 from app.conversations.models import Conversation, ConversationState, Message
 from app.conversations.progress import Progress, progress_of
 from app.conversations.prompt import Scenario
@@ -51,7 +53,10 @@ class ClassList:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A conversation as a teacher reads it, with the experience as it was when it began."""
+    """A conversation as a teacher reads it, with the experience as it was when it began.
+
+    ``feedback`` is what the student thought of replies, by the reply's id.
+    """
 
     experience: Experience
     conversation: Conversation
@@ -59,6 +64,7 @@ class Transcript:
     scenario: Scenario
     messages: Sequence[Message]
     progress: Progress
+    feedback: Mapping[int, MessageFeedback]
 
     @property
     def work(self) -> Work:
@@ -112,13 +118,13 @@ def transcript(session: Session, identity: Identity, conversation_id: int) -> Tr
     found = session.exec(_readable(identity).where(Conversation.id == conversation_id)).first()
     if found is None:
         raise NotFoundError(log=f"conversation {conversation_id}")
-    conversation, experience, student = found
+    conversation = found[0]
     messages, progress = messages_of(session, conversation), progress_of(session, [conversation])
-    return _as_transcript(conversation, experience, student, messages, progress[conversation.id])
+    return _as_transcript(found, messages, progress[conversation.id], feedback_of(session, messages))
 
 
 def all_transcripts(session: Session, identity: Identity, experience: Experience) -> list[Transcript]:
-    """Load every conversation in which a student has said something, by name and time, to print. Three queries."""
+    """Load every conversation in which a student has said something, by name and time, to print. Four queries."""
     identity.require(Right.READ_TRANSCRIPTS)
     spoken = select(Message.conversation_id).where(Message.speaker == Speaker.STUDENT)
     chosen = (
@@ -136,10 +142,8 @@ def all_transcripts(session: Session, identity: Identity, experience: Experience
     ):
         said[message.conversation_id].append(message)
     progress = progress_of(session, [conversation for conversation, _, _ in found])
-    return [
-        _as_transcript(conversation, experience, student, said[conversation.id], progress[conversation.id])
-        for conversation, experience, student in found
-    ]
+    feedback = feedback_of(session, chain.from_iterable(said.values()))
+    return [_as_transcript(each, said[each[0].id], progress[each[0].id], feedback) for each in found]
 
 
 def attempts_of(session: Session, read: Transcript) -> Sequence[Conversation]:
@@ -179,11 +183,11 @@ def _readable(identity: Identity) -> Select[Conversation, Experience, User]:
 
 
 def _as_transcript(
-    conversation: Conversation,
-    experience: Experience,
-    student: User,
+    found: tuple[Conversation, Experience, User],
     messages: Sequence[Message],
     progress: Progress,
+    feedback: Mapping[int, MessageFeedback],
 ) -> Transcript:
+    conversation, experience, student = found
     scenario = Scenario.model_validate(conversation.scenario)
-    return Transcript(experience, conversation, student, scenario, messages, progress)
+    return Transcript(experience, conversation, student, scenario, messages, progress, feedback)

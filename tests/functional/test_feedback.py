@@ -183,3 +183,21 @@ def test_all_feedback_is_read_by_one_query(
         }
         assert count_queries(lambda: feedback_of(db, [opening, own, reply])) == 1
         assert feedback_of(db, []) == {}
+
+
+def shown(teacher: Visitor, path: str) -> list[str]:
+    given = teacher.page(path).select("[data-testid=feedback]")
+    return [" ".join(each.get_text(" ").split()) for each in given]
+
+
+def test_a_teacher_reads_what_was_thought_of_each_reply(
+    transaction: Open, amara: Identity, teacher: Visitor, conversation_id: int
+) -> None:
+    with transaction() as db:
+        opening, _own, reply = messages(db)
+        give_feedback(db, amara, conversation(db), opening.id, "liked")
+        reason = "<b>Rude</b>"
+        give_feedback(db, amara, conversation(db), reply.id, "disliked", feedback_message=reason)
+        experience_id = conversation(db).experience_id
+    for path in (f"/conversations/{conversation_id}/transcript", f"/experiences/{experience_id}/transcripts"):
+        assert shown(teacher, path) == ["Liked", "Disliked <b>Rude</b>"]
