@@ -44,6 +44,7 @@ from app.sandbox.demo import DemoError, plan_demo, prepare_demo, run_demo, stdou
 from app.sandbox.errors import SandboxRefusedError
 from app.sandbox.seed import seed_course
 from app.settings import Settings, SettingsError, is_loopback, load_settings
+from app.usage.commands import budget
 from app.web import current_settings
 
 # A database that no “db upgrade” has made, or none since a release: SQLite's words, PostgreSQL's codes.
@@ -92,6 +93,7 @@ cli = _Commands(
 
 cli.add_command(token)
 cli.add_command(oauth_client)
+cli.add_command(budget)
 
 
 def main() -> None:
