@@ -70,7 +70,13 @@ class Conversation(SQLModel, table=True):
             sqlite_where=_ACTIVE,
             postgresql_where=_ACTIVE,
         ),
-        Index("ix_conversations_latest", "experience_id", "user_id", "id"),
+        Index(
+            "ix_conversations_latest",
+            "experience_id",
+            "user_id",
+            "id",
+            postgresql_include=["is_preview", "workflow_state", "all_objectives_met"],
+        ),
     )
 
     id: int = Field(default=None, primary_key=True)

@@ -3,7 +3,7 @@
 Every query goes through the identity: another person's conversation is not there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -19,7 +19,7 @@ from app.conversations.prompt import PROMPT_VERSION, pin
 from app.database import utc_now
 from app.errors import AppError, ConflictError, NotFoundError
 from app.experiences.models import Experience, WorkflowState
-from app.experiences.service import get_experience, mark_started
+from app.experiences.service import get_experience, list_experiences, mark_started
 from app.identity import Identity
 from app.llm.interface import Speaker
 from app.lti.services import grades
@@ -115,19 +115,22 @@ class Turn:
 
 
 def list_with_status(session: Session, identity: Identity) -> list[tuple[Experience, Status]]:
-    """List the course's published experiences with the person's own status, newest first."""
-    latest = _latest_own(identity).subquery()
+    """List the course's published experiences with the person's own status, newest first. Two queries."""
+    published = list_experiences(session, identity, WorkflowState.PUBLISHED)
+    statuses = own_statuses(session, identity, [experience.id for experience in published])
+    return [(experience, statuses[experience.id]) for experience in published]
+
+
+def own_statuses(session: Session, identity: Identity, experience_ids: Collection[int]) -> dict[int, Status]:
+    """Tell where the person stands with each experience. One query."""
+    latest = _latest_own(identity).where(col(Conversation.experience_id).in_(experience_ids)).subquery()
     rows = session.exec(
-        select(Experience, Conversation)
-        .outerjoin(latest, latest.c.experience_id == Experience.id)
-        .outerjoin(Conversation, col(Conversation.id) == latest.c.id)
-        .where(
-            Experience.course_id == identity.course.id,
-            Experience.workflow_state == WorkflowState.PUBLISHED,
+        select(Conversation.experience_id, Conversation.workflow_state, Conversation.all_objectives_met).join(
+            latest, latest.c.id == Conversation.id
         )
-        .order_by(col(Experience.id).desc())
     )
-    return [(experience, status_of(conversation)) for experience, conversation in rows]
+    begun = {experience_id: _status_in(state, all_met=all_met) for experience_id, state, all_met in rows}
+    return {each: begun.get(each, Status.NOT_STARTED) for each in experience_ids}
 
 
 def status_of(latest: Conversation | None) -> Status:
@@ -137,8 +140,7 @@ def status_of(latest: Conversation | None) -> Status:
     """
     if latest is None:
         return Status.NOT_STARTED
-    handed_in = latest.workflow_state is ConversationState.COMPLETED
-    return Status.COMPLETED if handed_in or latest.all_objectives_met else Status.IN_PROGRESS
+    return _status_in(latest.workflow_state, all_met=latest.all_objectives_met)
 
 
 def latest_conversation(session: Session, identity: Identity, experience: Experience) -> Conversation | None:
@@ -375,6 +377,10 @@ def interrupt_abandoned(session: Session, conversation: Conversation) -> None:
         )
         .values(state=MessageState.INTERRUPTED, lease_until=None)
     )
+
+
+def _status_in(state: str, *, all_met: bool) -> Status:
+    return Status.COMPLETED if all_met or state == ConversationState.COMPLETED else Status.IN_PROGRESS
 
 
 def _latest_own(identity: Identity) -> Select[int | None, int]:

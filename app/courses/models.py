@@ -3,8 +3,8 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import JSON, Column, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlalchemy import JSON, Column, Index, UniqueConstraint, and_
+from sqlmodel import Field, SQLModel, col
 
 from app.database import UtcDateTime, text_enum, utc_now
 
@@ -79,7 +79,10 @@ class Enrollment(SQLModel, table=True):
     """
 
     __tablename__ = "enrollments"
-    __table_args__ = (UniqueConstraint("course_id", "user_id"),)
+    __table_args__ = (
+        UniqueConstraint("course_id", "user_id"),
+        Index("ix_enrollments_class", "course_id", "role", "is_test", "workflow_state", "user_id"),
+    )
 
     id: int = Field(default=None, primary_key=True)
     course_id: int = Field(foreign_key="courses.id")
@@ -92,3 +95,11 @@ class Enrollment(SQLModel, table=True):
         default=EnrollmentState.ACTIVE, sa_type=text_enum(EnrollmentState)
     )
     last_launch_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+# The students of a course, without Canvas's student view and those who left. `ix_enrollments_class` finds them.
+IN_CLASS = and_(
+    col(Enrollment.role) == Role.STUDENT,
+    col(Enrollment.is_test).is_(False),
+    col(Enrollment.workflow_state) == EnrollmentState.ACTIVE,
+)

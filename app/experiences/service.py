@@ -5,12 +5,13 @@ from typing import Any
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from app.database import utc_now
-from app.errors import ConflictError, ForbiddenError, NotFoundError
+from app.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from app.experiences.models import MAX_TITLE, Experience, WorkflowState
-from app.experiences.rules import check_fields
+from app.experiences.rules import NOT_INCLUDED, check_fields
 from app.identity import Identity, Right
 
 
@@ -44,14 +45,38 @@ class AlreadyStartedError(ConflictError):
     message = _l("A student has already started this experience, so it stays published.")
 
 
-def list_experiences(session: Session, identity: Identity) -> Sequence[Experience]:
-    """List the course's experiences, newest first: all but the deleted for those who write, published for others."""
-    query = select(Experience).where(
-        Experience.course_id == identity.course.id, Experience.workflow_state != WorkflowState.DELETED
+# The experiences of a course that are in certain states, newest first. Built once; `visible_to` gives its parameters.
+VISIBLE = (
+    select(Experience)
+    .where(
+        col(Experience.course_id) == bindparam("course_id"),
+        col(Experience.workflow_state).in_(bindparam("states", expanding=True)),
     )
-    if not identity.may(Right.WRITE_EXPERIENCES):
-        query = query.where(Experience.workflow_state == WorkflowState.PUBLISHED)
-    return session.exec(query.order_by(col(Experience.id).desc())).all()
+    .order_by(col(Experience.id).desc())
+)
+
+
+def visible_to(identity: Identity, workflow_state: str | None = None) -> dict[str, Any]:
+    """Say which experiences of the course somebody finds in lists: the parameters of `VISIBLE`.
+
+    Those who write find all but the deleted, which they have to ask for; everyone else the published ones. Raises
+    `InvalidInputError` for a `workflow_state` that there is not.
+    """
+    writes = identity.may(Right.WRITE_EXPERIENCES)
+    states = set(WorkflowState) if writes else {WorkflowState.PUBLISHED}
+    asked = set(WorkflowState) - {WorkflowState.DELETED}
+    if workflow_state not in {None, ""}:
+        asked = {state for state in WorkflowState if state == workflow_state}
+    if not asked:
+        raise InvalidInputError({"workflow_state": [NOT_INCLUDED]})
+    return {"course_id": identity.course.id, "states": sorted(states & asked)}
+
+
+def list_experiences(
+    session: Session, identity: Identity, workflow_state: str | None = None
+) -> Sequence[Experience]:
+    """List the course's experiences that are `visible_to` somebody, newest first."""
+    return session.exec(VISIBLE, params=visible_to(identity, workflow_state)).all()
 
 
 def get_experience(
