@@ -1,11 +1,12 @@
 """What to call people, and what they are in a course."""
 
 from hashlib import sha256
+from typing import Protocol
 
 from flask_babel import gettext
 from flask_babel import lazy_gettext as _l
 
-from app.courses.models import Role, User
+from app.courses.models import Role
 
 _ROLE_NAMES = {
     Role.TEACHER: _l("Teacher"),
@@ -16,6 +17,18 @@ _ROLE_NAMES = {
 }
 
 
+class Named(Protocol):
+    """Somebody as a platform knows them, of whom a part may have been loaded: `User` and what lists have of it."""
+
+    @property
+    def sub(self) -> str:
+        """Their id at the platform."""
+
+    @property
+    def name(self) -> str | None:
+        """Their name, where it came."""
+
+
 def role_name(role: Role, *, is_teaching_assistant: bool = False) -> str:
     """Return what a role is called; a teacher may be there as a teaching assistant."""
     if role is Role.TEACHER and is_teaching_assistant:
@@ -23,7 +36,7 @@ def role_name(role: Role, *, is_teaching_assistant: bool = False) -> str:
     return str(_ROLE_NAMES[role])
 
 
-def person_name(user: User, role: Role = Role.STUDENT) -> str:
+def person_name(user: Named, role: Role = Role.STUDENT) -> str:
     """Return a person's name, or for one whose name never came a role and a short code."""
     if user.name:
         return user.name
