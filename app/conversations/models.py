@@ -154,16 +154,16 @@ class Message(SQLModel, table=True):
         return MessageState.INTERRUPTED if self.abandoned else self.state
 
     @property
+    def said(self) -> bool:
+        """True for what people have read: models are told it too. A reply under way is none yet."""
+        return bool(self.text) and self.state is not MessageState.GENERATING
+
+    @property
     def stopped(self) -> bool:
         """True for a reply that was stopped on purpose."""
         return self.shown_state is MessageState.INTERRUPTED and self.error_code == ReplyNote.STOPPED
 
     @property
-    @property
-    def said(self) -> bool:
-        """True for what people have read: models are told it too. A reply under way is none yet."""
-        return bool(self.text) and self.state is not MessageState.GENERATING
-
     def cut_short(self) -> bool:
         """True for a reply that ended before it was whole; its text is what came of it."""
         return self.shown_state in {MessageState.FAILED, MessageState.INTERRUPTED}
