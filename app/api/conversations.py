@@ -1,18 +1,18 @@
 """Students' conversations, for their teachers."""
 
 from http import HTTPStatus
-from typing import cast
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from app.api.answers import json_response
 from app.api.chat import CONVERSATION, own_conversation
 from app.api.endpoints import endpoint
 from app.api.rendering import Json, messages_json, progress_json, student_json
 from app.api.shapes import Conversation, EvaluatedConversation, EvaluationQuery
-from app.conversations.evaluation import Evaluations, evaluation_of
+from app.conversations.evaluation import evaluation_of
 from app.conversations.feedback import feedback_of
 from app.conversations.progress import progress_of
+from app.conversations.running import evaluations
 from app.database import release_request_session, request_session
 from app.errors import ForbiddenError, NotFoundError
 from app.identity import Identity, Right
@@ -53,7 +53,7 @@ def evaluate_conversation(identity: Identity, experience_id: int, conversation_i
     evaluation = evaluation_of(session, read.conversation)
     if evaluation is None or request.args.get("again") == "true":
         release_request_session()
-        evaluation = cast(Evaluations, current_app.extensions["evaluations"]).evaluate(identity, conversation_id)
+        evaluation = evaluations().evaluate(identity, conversation_id)
     return json_response(
         {
             "id": conversation_id,

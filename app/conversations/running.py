@@ -4,6 +4,7 @@ from typing import cast
 
 from flask import current_app
 
+from app.conversations.evaluation import Evaluations
 from app.conversations.judges import Judges
 from app.conversations.models import Conversation
 from app.conversations.replies import Replies
@@ -18,6 +19,11 @@ def replies() -> Replies:
 def judges() -> Judges:
     """Return the judgements that this process makes."""
     return cast(Judges, current_app.extensions["judges"])
+
+
+def evaluations() -> Evaluations:
+    """Return what makes evaluations."""
+    return cast(Evaluations, current_app.extensions["evaluations"])
 
 
 def begin_turn(conversation: Conversation, turn: Turn) -> None:

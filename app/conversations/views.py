@@ -19,13 +19,16 @@ from flask_babel import gettext
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.conversations import service
+from app.conversations.evaluation import evaluation_of
 from app.conversations.models import Conversation, Message, ReplyNote
+from app.conversations.progress import progress_of
 from app.conversations.running import begin_turn, judges, replies
 from app.database import release_request_session, request_session
 from app.errors import wants_json
 from app.experiences.models import Experience
 from app.experiences.service import get_experience
 from app.identity import Identity, Right
+from app.llm.demo import demo_now
 from app.llm.interface import ModelAdapter, ModelErrorCode
 from app.lti.services.owed import Owed
 from app.lti.sessions import current_identity, launch_blueprint
@@ -55,6 +58,9 @@ def show(experience_id: int) -> str:
     identity, session = current_identity(), request_session()
     experience = get_experience(session, identity, experience_id)
     conversation = service.latest_conversation(session, identity, experience)
+    shown = _shown(identity, experience, conversation)
+    if conversation is not None:
+        judges().catch_up(conversation, shown["messages"])
     return render_template(
         "conversations/show.html",
         experience=experience,
@@ -65,7 +71,7 @@ def show(experience_id: int) -> str:
         may_converse=identity.may_hold_conversations,
         may_write=identity.may(Right.WRITE_EXPERIENCES),
         is_preview=identity.converses_as_preview,
-        **_shown(identity, experience, conversation),
+        **shown,
     )
 
 
@@ -185,8 +191,12 @@ def _shown(identity: Identity, experience: Experience, conversation: Conversatio
     if conversation is None:
         return {"conversation": None, "counting": counting}
     messages = service.messages_of(session, conversation)
+    progress = progress_of(session, [conversation])[conversation.id]
     return {
         "conversation": conversation,
+        "progress": progress,
+        "judged_by": progress.demo or demo_now(judges().status()),
+        "evaluation": None if conversation.active else evaluation_of(session, conversation),
         "counting": counting,
         "messages": messages,
         "version": service.version_of(conversation, messages[-1]),

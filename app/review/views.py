@@ -7,9 +7,9 @@ from flask import current_app, flash, redirect, render_template, request, url_fo
 from flask_babel import gettext
 from werkzeug.wrappers import Response
 
-from app.conversations.evaluation import Evaluations, desk_of
-from app.conversations.judges import Judges
+from app.conversations.evaluation import desk_of
 from app.conversations.progress import overrule
+from app.conversations.running import evaluations, judges
 from app.database import release_request_session, request_session
 from app.errors import BadRequestError
 from app.experiences.service import get_experience
@@ -58,7 +58,7 @@ def update_class(experience_id: int) -> Response:
 def transcript(conversation_id: int) -> str:
     """One conversation, with times, what it shows, and the grade for it. What was not judged yet, is."""
     read = service.transcript(request_session(), current_identity(), conversation_id)
-    _judges().catch_up(read.conversation, read.messages)
+    judges().catch_up(read.conversation, read.messages)
     return _show_transcript(read, None)
 
 
@@ -87,7 +87,7 @@ def evaluate(conversation_id: int) -> Response:
     identity = current_identity()
     service.transcript(request_session(), identity, conversation_id)
     release_request_session()
-    _evaluations().begin(identity, conversation_id)
+    evaluations().begin(identity, conversation_id)
     return redirect(url_for(".transcript", conversation_id=conversation_id, _anchor="evaluation"), 303)
 
 
@@ -150,18 +150,10 @@ def _rosters() -> Rosters:
     return cast(Rosters, current_app.extensions["rosters"])
 
 
-def _judges() -> Judges:
-    return cast(Judges, current_app.extensions["judges"])
-
-
-def _evaluations() -> Evaluations:
-    return cast(Evaluations, current_app.extensions["evaluations"])
-
-
 def _evaluated(read: service.Transcript) -> dict[str, Any]:
     return {
         "desk": desk_of(request_session(), read.conversation),
-        "evaluated_by": demo_now(_evaluations().status()),
+        "evaluated_by": demo_now(evaluations().status()),
     }
 
 
@@ -184,7 +176,7 @@ def _show_transcript(
         form=form,
         graded_meanwhile=graded_meanwhile,
         may_overrule=identity.may(Right.GRADE),
-        judged_by=read.progress.demo or demo_now(_judges().status()),
+        judged_by=read.progress.demo or demo_now(judges().status()),
         **_evaluated(read),
     )
 

@@ -10,6 +10,7 @@ from app import create_app
 from app.conversations.judges import Judges
 from app.conversations.models import Conversation, ConversationState, Message, ObjectiveMark
 from app.conversations.progress import Credit, Progress, progress_of, record_judgement
+from app.experiences.models import Experience
 from app.sandbox import Sandbox
 from app.settings import Settings
 from tests.support.fake_model import FakeModel, make_failure, make_reply
@@ -329,3 +330,109 @@ def test_progress_costs_one_query_for_any_number_of_conversations(
         assert len(conversations) == 3
         assert count_queries(lambda: progress_of(session, conversations)) == 1
         assert count_queries(lambda: progress_of(session, [])) == 0
+
+
+def chat_page(student: Visitor, app: Flask, conversation_id: int):
+    return student.page(f"/experiences/{stored(app, conversation_id).experience_id}/conversation")
+
+
+def test_the_student_sees_what_is_shown_and_where(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    before = chat_page(student, app, conversation_id)
+    assert "0 of 2 objectives shown" in before.select_one("[data-testid=progress-count]").text
+    fake_model.judge_with(findings(finding(1, 2, "this is <annoying>")))
+    send(app, student, conversation_id, "I hear that this is <annoying> for you.")
+    page = chat_page(student, app, conversation_id)
+    assert "1 of 2 objectives shown" in page.select_one("[data-testid=progress-count]").text
+    quote = page.select_one("[data-testid=progress] [data-testid=proof]")
+    assert quote.text == "this is <annoying"
+    assert "I hear that this is <annoying>" in page.select_one(quote["href"]).text
+    assert not page.select_one("[data-testid=closing]")
+
+
+def test_an_open_page_learns_of_what_was_judged(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(findings(finding(1, 2, LISTENS), finding(2, 2, SOLVES)))
+    version = chat_page(student, app, conversation_id).select_one("[data-chat]")["data-version"]
+    send(app, student, conversation_id, f"{LISTENS} {SOLVES}")
+    state = student.page(f"/conversations/{conversation_id}/state?version={version}")
+    assert "2 of 2 objectives shown" in state.select_one("[data-part=count]").text
+    assert len(state.select("[data-part=progress] [data-testid=proof]")) == 2
+    assert state.select_one("[data-part=closing] [data-testid=closing]")
+
+
+def test_once_everything_is_shown_the_student_sees_a_closing_with_all_of_it(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(findings(finding(1, 2, LISTENS), finding(2, 2, SOLVES)))
+    send(app, student, conversation_id, f"{LISTENS} {SOLVES}")
+    closing = chat_page(student, app, conversation_id).select_one("[data-testid=closing]")
+    assert "You have shown everything" in closing.text
+    assert [quote.text for quote in closing.select("[data-testid=proof]")] == [LISTENS[:-1], SOLVES[:-1]]
+    assert "Finish the conversation to hand it in" in closing.text
+
+
+def test_who_hands_in_sees_what_was_shown_and_what_was_not(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(findings(finding(1, 2, LISTENS)))
+    send(app, student, conversation_id, LISTENS)
+    student.post(f"/conversations/{conversation_id}/finish")
+    closing = chat_page(student, app, conversation_id).select_one("[data-testid=closing]")
+    assert "Listen actively" in closing.select_one("[data-testid=shown]").text
+    assert "Solve the problem" in closing.select_one("[data-testid=not-shown]").text
+    assert "everything" not in closing.text
+
+
+def test_the_student_is_told_of_a_teachers_decision_but_not_whose(
+    app: Flask, student: Visitor, teacher: Visitor, conversation_id: int
+) -> None:
+    overrule(teacher, conversation_id, 0, "1")
+    overrule(teacher, conversation_id, 1, "0")
+    panel = chat_page(student, app, conversation_id).select_one("[data-testid=progress]").text
+    assert "Your teacher has marked this as shown." in panel
+    assert "Your teacher has marked this as not shown yet." in panel
+    assert "Miriam" not in panel
+
+
+def test_marks_of_the_scripted_demo_say_so(app: Flask, settings: Settings, sandbox: Sandbox) -> None:
+    changes = {"llm_provider": "scripted", "llm_scripted_pause": 0}
+    scripted = create_app(Settings(_env_file=None, **settings.model_dump() | changes))
+    teacher = Visitor.launch(scripted, sandbox, "miriam.okafor")
+    student = Visitor.launch(scripted, sandbox, "amara.diallo")
+    experience_id = teacher.write_experience()
+    with scripted.extensions["database"].transaction() as session:
+        script = {"objectives": [["annoying"], ["pay"]]}
+        session.execute(update(Experience).where(Experience.id == experience_id).values(script=script))
+    conversation_id = student.start(experience_id)
+    send(scripted, student, conversation_id, LISTENS)
+    assert [objective.covered for objective in progress(app, conversation_id).objectives] == [True, False]
+    assert chat_page(student, app, conversation_id).select_one("[data-testid=demo-note]")
+    transcript = teacher.page(f"/conversations/{conversation_id}/transcript")
+    assert "No AI model judges here" in transcript.select_one("[data-testid=progress]").text
+    scripted.extensions["owed"].stop()
+    scripted.extensions["database"].engine.dispose()
+
+
+def test_marks_of_a_real_model_carry_no_warning(
+    app: Flask, student: Visitor, teacher: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(findings(finding(1, 2, LISTENS)))
+    send(app, student, conversation_id, LISTENS)
+    assert not chat_page(student, app, conversation_id).select_one("[data-testid=demo-note]")
+    transcript = teacher.page(f"/conversations/{conversation_id}/transcript")
+    assert not transcript.select_one("[data-testid=demo-note]")
+    assert "Judged by fake" in transcript.select_one("[data-testid=progress]").text
+
+
+def test_the_page_to_print_shows_the_marks_of_each_conversation(
+    app: Flask, student: Visitor, teacher: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(findings(finding(1, 2, LISTENS)))
+    send(app, student, conversation_id, LISTENS)
+    page = teacher.page(f"/experiences/{stored(app, conversation_id).experience_id}/transcripts")
+    marks = page.select("[data-testid=transcript] [data-testid=objective] .pill")
+    assert [mark.text for mark in marks] == ["Covered", "Not covered"]
+    assert not page.select("[data-testid=overrule]")

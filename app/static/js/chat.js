@@ -255,12 +255,15 @@ function showState(fresh) {
   keepingEnd(() => {
     const kept = new Map([...messages.children].map((item) => [identityOf(item), item]));
     const items = [...fresh.querySelector("[data-messages]").children];
-    messages.replaceChildren(...items.map((item) => kept.get(identityOf(item)) ?? item));
+    messages.replaceChildren(...items.map((item) => keepItem(kept.get(identityOf(item)), item)));
   });
   for (const part of fresh.querySelectorAll("[data-part]")) {
     showTimes(part);
     watchDialogs(part);
-    document.querySelector(`[data-part="${part.dataset.part}"]`)?.replaceWith(part);
+    const shown = document.querySelector(`[data-part="${part.dataset.part}"]`);
+    if (shown && !shown.isEqualNode(part)) {
+      keepingEnd(() => shown.replaceWith(part));
+    }
   }
   texts.version = fresh.dataset.version;
   if (!("active" in fresh.dataset) && !ended) {
@@ -268,6 +271,15 @@ function showState(fresh) {
   }
   refocus();
   resume();
+}
+
+// What was shown before the server had it gets the name by which quotes link to it.
+function keepItem(kept, fresh) {
+  if (!kept) {
+    return fresh;
+  }
+  kept.id = fresh.id;
+  return kept;
 }
 
 function identityOf(item) {
