@@ -162,7 +162,7 @@ def test_a_repeated_send_is_one_turn(
 def test_a_double_click_is_one_turn(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:
-    clients = [student, Visitor(_same_browser(app, student), student.root, student.csrf)]
+    clients = [student, student.once_more(app)]
     threads = [
         threading.Thread(target=visitor.send, args=(conversation_id, "Hello", "same")) for visitor in clients
     ]
@@ -342,7 +342,7 @@ def test_a_reader_at_another_worker_sees_the_reply_grow(
     next(iter(first.response))
     reply = stored(app, conversation_id)[-1]
     another_worker = create_app(settings)
-    reader = Visitor(_same_browser(another_worker, student), student.root, student.csrf)
+    reader = student.once_more(another_worker)
     read = events(reader.get(f"/conversations/{conversation_id}/messages/{reply.id}/events", buffered=True))
     assert read[1][0] == "text"
     assert read[1][1]["text"].startswith("0 1 ")
@@ -484,10 +484,3 @@ def test_long_conversations_stay_within_the_window(
 def _experience_of(visitor: Visitor) -> int:
     link = visitor.page("/shelf").select_one("[data-testid=experience] a")["href"]
     return int(link.split("/experiences/")[1].split("/")[0])
-
-
-def _same_browser(app: Flask, visitor: Visitor):
-    client = app.test_client()
-    cookie = visitor.client.get_cookie("launch", path=visitor.root)
-    client.set_cookie("launch", cookie.value, path=visitor.root)
-    return client

@@ -107,6 +107,14 @@ class Visitor:
         visitor.csrf = _csrf(client, visitor.root)
         return visitor
 
+    def once_more(self, app: Flask) -> Visitor:
+        """Be in the same launch in another tab of the same browser, which may come upon another worker, ``app``."""
+        client = app.test_client()
+        cookie = self.client.get_cookie("launch", path=self.root)
+        assert cookie is not None
+        client.set_cookie("launch", cookie.value, path=self.root)
+        return Visitor(client, self.root, self.csrf, self.landing)
+
     def land(self) -> TestResponse:
         """Go to the launch's first page, and on to where it leads."""
         return self.client.get(self.landing, follow_redirects=True)

@@ -1,0 +1,319 @@
+"""Turns that are stopped, left, raced for and seen from two places: nothing is lost, doubled or forked."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask import Flask
+from sqlmodel import select
+from werkzeug.test import TestResponse
+
+from app import create_app
+from app.conversations.models import Conversation, Message
+from app.settings import Settings
+from tests.support.fake_model import FakeModel
+from tests.support.people import EXPERIENCE, Visitor, events
+from tests.support.server import wait_until
+
+ENDLESS = {"reply": [f"word{number} " for number in range(600)], "delay": 0.05}
+
+
+@pytest.fixture
+def experience_id(teacher: Visitor) -> int:
+    return teacher.write_experience()
+
+
+@pytest.fixture
+def conversation_id(student: Visitor, experience_id: int) -> int:
+    return student.start(experience_id)
+
+
+@pytest.fixture
+def another_worker(settings: Settings) -> Iterator[Flask]:
+    app = create_app(settings)
+    yield app
+    app.extensions["owed"].stop()
+    app.extensions["database"].engine.dispose()
+
+
+def begin(student: Visitor, conversation_id: int, key: str = "key-1") -> TestResponse:
+    """Send a message and return the answer with the first words of the reply read."""
+    response = student.post(
+        f"/conversations/{conversation_id}/messages",
+        {"message": "Count!", "client_key": key},
+        headers={"Accept": "text/event-stream"},
+    )
+    while b"event: text" not in next(response.response):
+        pass
+    return response
+
+
+def stop(student: Visitor, conversation_id: int, reply: Message) -> TestResponse:
+    path = f"/conversations/{conversation_id}/messages/{reply.id}/stop"
+    return student.post(path, headers={"Accept": "text/event-stream"}, buffered=True)
+
+
+def newest(app: Flask) -> Message:
+    with app.extensions["database"].snapshot() as db:
+        return db.exec(select(Message).order_by(Message.id.desc())).first()
+
+
+def said(app: Flask, conversation_id: int) -> list[tuple[str, str]]:
+    with app.extensions["database"].snapshot() as db:
+        query = select(Message).where(Message.conversation_id == conversation_id).order_by(Message.id)
+        return [(message.speaker, message.text) for message in db.exec(query)]
+
+
+def at_once(*calls: Callable[[], TestResponse]) -> list[TestResponse]:
+    """Make calls at the same moment, each in a thread of its own."""
+    answers: dict[int, TestResponse] = {}
+    gate = threading.Barrier(len(calls))
+
+    def make(number: int) -> None:
+        gate.wait()
+        answers[number] = calls[number]()
+
+    threads = [threading.Thread(target=make, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [answers[number] for number in range(len(calls))]
+
+
+def test_a_stopped_reply_keeps_what_came_and_can_be_tried_again(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(**ENDLESS)
+    reading = begin(student, conversation_id)
+    last = events(stop(student, conversation_id, newest(app)))[-1][1]
+    assert "word0" in last["html"]
+    assert "You stopped this reply" in last["html"]
+    assert b'"state":"interrupted"' in b"".join(reading.response)
+    reply = newest(app)
+    assert (reply.state, reply.error_code) == ("interrupted", "stopped")
+    assert reply.text.startswith("word0")
+    assert fake_model.requests[-1].hung_up.wait(5)
+    fake_model.reply_with("One, two, three.")
+    student.post(f"/conversations/{conversation_id}/messages/{reply.id}/retry")
+    assert said(app, conversation_id)[-1] == ("persona", "One, two, three.")
+
+
+def test_a_stopped_reply_can_be_answered_as_it_is(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(**ENDLESS)
+    begin(student, conversation_id)
+    stop(student, conversation_id, newest(app))
+    kept = newest(app).text
+    fake_model.reply_with("As you like.")
+    student.send(conversation_id, "That is enough.", key="two")
+    told = [each["content"] for each in fake_model.requests[-1].messages]
+    assert told[-3:] == ["Count!", kept, "That is enough."]
+
+
+def test_a_reply_that_another_worker_writes_is_stopped_within_seconds(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel, another_worker: Flask
+) -> None:
+    fake_model.reply_with(**ENDLESS)
+    reading = begin(student, conversation_id)
+    elsewhere = student.once_more(another_worker)
+    last = events(stop(elsewhere, conversation_id, newest(app)))[-1][1]
+    assert last["state"] == "interrupted"
+    assert b'"state":"interrupted"' in b"".join(reading.response)
+    assert fake_model.requests[-1].hung_up.wait(5)
+
+
+def test_a_reply_is_stopped_while_the_model_is_silent(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(["One ", "two ", "three"], stall_after=2)
+    begin(student, conversation_id)
+    wait_until(lambda: newest(app).text == "One two ")
+    stop(student, conversation_id, newest(app))
+    assert newest(app).text == "One two"
+
+
+def test_without_javascript_stopping_leads_back_to_the_page(
+    app: Flask, student: Visitor, experience_id: int, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(**ENDLESS)
+    begin(student, conversation_id)
+    page = student.page(f"/experiences/{experience_id}/conversation")
+    form = page.select_one("form:has([data-testid=stop])")
+    response = student.client.post(form["action"], data={"csrf_token": student.csrf})
+    assert response.status_code == 303
+    assert "You stopped this reply" in student.page(f"/experiences/{experience_id}/conversation").text
+
+
+def test_what_is_whole_cannot_be_stopped_any_more(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with("Done.")
+    student.send(conversation_id, "Hello")
+    assert events(stop(student, conversation_id, newest(app)))[-1][1]["state"] == "complete"
+    assert newest(app).text == "Done."
+
+
+def test_an_older_reply_that_is_stopped_stops_no_newer_one(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    student.send(conversation_id, "Hello", key="one")
+    older = newest(app)
+    fake_model.reply_with(["One ", "two ", "three."], delay=0.1)
+    reading = begin(student, conversation_id, key="two")
+    stop(student, conversation_id, older)
+    assert b'"state":"complete"' in b"".join(reading.response)
+
+
+@pytest.mark.parametrize("how", ["start again", "finish"])
+def test_leaving_a_conversation_stops_its_reply(
+    app: Flask,
+    student: Visitor,
+    experience_id: int,
+    conversation_id: int,
+    fake_model: FakeModel,
+    how: str,
+) -> None:
+    fake_model.reply_with(**ENDLESS)
+    begin(student, conversation_id)
+    reply = newest(app)
+    if how == "finish":
+        student.post(f"/conversations/{conversation_id}/finish")
+    else:
+        student.start(experience_id, instead_of=conversation_id)
+    assert fake_model.requests[-1].hung_up.wait(5)
+    with app.extensions["database"].snapshot() as db:
+        stopped = db.get_one(Message, reply.id)
+    assert (stopped.state, stopped.error_code) == ("interrupted", "stopped")
+    assert stopped.text.startswith("word0")
+
+
+def test_two_tabs_that_send_at_once_make_one_turn(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(["One ", "two ", "three."], delay=0.1)
+    other = student.once_more(app)
+    answers = at_once(
+        lambda: student.send(conversation_id, "From here", key="here"),
+        lambda: other.send(conversation_id, "From there", key="there"),
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    refused = next(answer for answer in answers if answer.status_code == 409)
+    assert refused.json["code"] == "turn_in_progress"
+    assert len(said(app, conversation_id)) == 3
+
+
+def test_two_starts_at_once_make_one_conversation(app: Flask, student: Visitor, experience_id: int) -> None:
+    other = student.once_more(app)
+    at_once(*(lambda visitor=visitor: visitor.post(_start(experience_id)) for visitor in (student, other)))
+    with app.extensions["database"].snapshot() as db:
+        assert len(db.exec(select(Conversation)).all()) == 1
+
+
+def test_stop_and_finish_and_the_last_word_at_once_leave_one_end(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(["One ", "two ", "three."], delay=0.05)
+    reading = begin(student, conversation_id)
+    reply, other = newest(app), student.once_more(app)
+    at_once(
+        lambda: stop(student, conversation_id, reply),
+        lambda: other.post(f"/conversations/{conversation_id}/finish"),
+    )
+    last = b"".join(reading.response)
+    assert last.count(b"event: done") == 1
+    reply = newest(app)
+    assert reply.text
+    assert (reply.state, reply.error_code) in {("complete", None), ("interrupted", "stopped")}
+    with app.extensions["database"].snapshot() as db:
+        assert db.get_one(Conversation, conversation_id).workflow_state == "completed"
+    assert student.send(conversation_id, "One more", key="late").status_code == 409
+
+
+def test_a_message_below_an_old_page_is_not_taken(
+    app: Flask, student: Visitor, experience_id: int, conversation_id: int, fake_model: FakeModel
+) -> None:
+    other = student.once_more(app)
+    page = other.page(f"/experiences/{experience_id}/conversation")
+    seen = page.select_one("[name=seen]")["value"]
+    student.send(conversation_id, "From here", key="here")
+    form = {"message": "From there", "client_key": "there", "seen": seen}
+    refused = other.post(f"/conversations/{conversation_id}/messages", form)
+    assert refused.status_code == 409
+    assert "has gone on elsewhere" in refused.text
+    assert "From there" in refused.text
+    assert len(said(app, conversation_id)) == 3
+    assert len(fake_model.requests) == 1
+
+
+def test_a_repeated_send_is_no_message_below_an_old_page(
+    app: Flask, student: Visitor, conversation_id: int
+) -> None:
+    form = {"message": "Hello", "client_key": "same", "seen": str(newest(app).id)}
+    for _ in range(2):
+        answer = student.post(
+            f"/conversations/{conversation_id}/messages",
+            form,
+            headers={"Accept": "text/event-stream"},
+            buffered=True,
+        )
+        assert events(answer)[-1][1]["state"] == "complete"
+    assert len(said(app, conversation_id)) == 3
+
+
+def test_an_open_page_learns_what_was_said_elsewhere(
+    app: Flask, student: Visitor, experience_id: int, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with("I hear you.")
+    version = _version_shown(student, experience_id)
+    assert _state(student, conversation_id, version).status_code == 204
+    student.send(conversation_id, "Hello")
+    fresh = _state(student, conversation_id, version)
+    assert "Hello" in fresh.text
+    assert "I hear you." in fresh.text
+    assert EXPERIENCE["opening_line"] in fresh.text
+
+
+def test_an_open_page_learns_of_the_end(student: Visitor, experience_id: int, conversation_id: int) -> None:
+    student.send(conversation_id, "Hello")
+    version = _version_shown(student, experience_id)
+    student.start(experience_id, instead_of=conversation_id)
+    fresh = _state(student, conversation_id, version).text
+    assert "This conversation was ended elsewhere." in fresh
+    assert "data-active" not in fresh
+
+
+def test_nobody_else_learns_how_a_conversation_stands(
+    teacher: Visitor, student: Visitor, conversation_id: int
+) -> None:
+    assert _state(teacher, conversation_id, "").status_code == 404
+
+
+def test_asking_how_it_stands_costs_the_same_few_queries_in_a_long_conversation(
+    app: Flask,
+    student: Visitor,
+    experience_id: int,
+    conversation_id: int,
+    count_queries: Callable[[Callable[[], object]], int],
+) -> None:
+    version = _version_shown(student, experience_id)
+    short = count_queries(lambda: _state(student, conversation_id, version))
+    with app.extensions["database"].transaction() as db:
+        db.add_all(Message(conversation_id=conversation_id, speaker="persona", text="Hm.") for _ in range(50))
+    version = _version_shown(student, experience_id)
+    assert count_queries(lambda: _state(student, conversation_id, version)) == short <= 5
+
+
+def _start(experience_id: int) -> str:
+    return f"/experiences/{experience_id}/conversations"
+
+
+def _version_shown(visitor: Visitor, experience_id: int) -> str:
+    return visitor.page(f"/experiences/{experience_id}/conversation").select_one("[data-chat]")[
+        "data-version"
+    ]
+
+
+def _state(visitor: Visitor, conversation_id: int, version: str) -> TestResponse:
+    return visitor.get(f"/conversations/{conversation_id}/state", query_string={"version": version})
