@@ -1,5 +1,6 @@
 """Students' conversations, for their teachers."""
 
+from dataclasses import asdict
 from http import HTTPStatus
 
 from flask import Response, request
@@ -7,19 +8,36 @@ from flask import Response, request
 from app.api.answers import json_response
 from app.api.chat import CONVERSATION, own_conversation
 from app.api.endpoints import endpoint
+from app.api.paging import add_links, page_asked
 from app.api.rendering import Json, messages_json, progress_json, student_json
-from app.api.shapes import Conversation, EvaluatedConversation, EvaluationQuery
+from app.api.shapes import ClassConversations, Conversation, EvaluatedConversation, EvaluationQuery
 from app.conversations.evaluation import evaluation_of
 from app.conversations.feedback import feedback_of
 from app.conversations.progress import progress_of
 from app.conversations.running import evaluations
 from app.database import release_request_session, request_session
 from app.errors import ForbiddenError, NotFoundError
+from app.experiences.service import get_experience
 from app.identity import Identity, Right
 from app.review import service
+from app.review.class_pages import ClassEntry, class_page
 
 _CLASS = "/courses/:course_id/ai_experiences/:id/ai_conversations"
 _REFUSALS = (HTTPStatus.FORBIDDEN,)
+
+
+@endpoint("GET", _CLASS, ClassConversations, paginated=True, refusals=_REFUSALS)
+def list_conversations(identity: Identity, experience_id: int) -> Response:
+    """List the latest conversation of each student of the course, by the students' ids, and count the class.
+
+    Of a class of a thousand or more, the counts may be two seconds old.
+    """
+    session, asked = request_session(), page_asked()
+    experience = get_experience(session, identity, experience_id)
+    page = class_page(session, identity, experience, limit=asked.size, offset=asked.offset)
+    rows = [_entry_json(entry) for entry in page.entries]
+    response = json_response({"conversations": rows, "snapshot": asdict(page.snapshot)})
+    return add_links(response, asked, page.total)
 
 
 @endpoint("GET", f"{_CLASS}/:conversation_id", Conversation, refusals=_REFUSALS)
@@ -92,4 +110,17 @@ def _conversation_json(identity: Identity, experience_id: int, conversation_id: 
         "student": student_json(read.student),
         "messages": messages_json(read.messages, feedback_of(session, read.messages)),
         "progress": progress_json(progress_of(session, [conversation])[conversation.id]),
+    }
+
+
+def _entry_json(entry: ClassEntry) -> Json:
+    return {
+        "id": entry.conversation_id,
+        "user_id": entry.student.id,
+        "has_conversation": entry.conversation_id is not None,
+        "workflow_state": entry.workflow_state,
+        "all_objectives_met": entry.all_objectives_met,
+        "created_at": entry.created_at,
+        "updated_at": entry.updated_at,
+        "student": student_json(entry.student),
     }

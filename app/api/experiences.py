@@ -22,6 +22,8 @@ from app.api.shapes import (
     ShownExperience,
     StudentExperience,
 )
+from app.conversations.lists import ListedExperience, list_page
+from app.conversations.service import latest_conversation, status_of
 from app.database import request_session
 from app.experiences import service
 from app.experiences.models import Experience
@@ -41,6 +43,7 @@ _SEEN_BY_ALL = (
     "created_at",
     "updated_at",
 )
+_SEEN_BY_STUDENTS = (*_SEEN_BY_ALL, "submission_status")
 _SEEN_BY_WRITERS = (
     *_SEEN_BY_ALL,
     "facts",
@@ -67,9 +70,17 @@ def list_experiences(identity: Identity) -> Response:
     Those who write get all but the deleted, which `workflow_state=deleted` lists; everyone else the published ones.
     """
     asked = page_asked()
-    found = service.list_experiences(request_session(), identity)
-    rows = [_seen_json(identity, each) for each in found[asked.offset : asked.offset + asked.size]]
-    return add_links(json_response(rows), asked, len(found))
+    page = list_page(
+        request_session(),
+        identity,
+        workflow_state=request.args.get("workflow_state"),
+        limit=asked.size,
+        offset=asked.offset,
+    )
+    writes = identity.may(Right.WRITE_EXPERIENCES)
+    names = (*_SEEN_BY_WRITERS, "completed_count") if writes else _SEEN_BY_STUDENTS
+    rows = [_columns(identity, each, names) for each in page.entries]
+    return add_links(json_response(rows), asked, page.total)
 
 
 @endpoint("GET", f"{_EXPERIENCES}/new", ExperienceForm, has_page=True, refusals=_WRITERS_ONLY)
@@ -82,10 +93,13 @@ def new_experience(identity: Identity) -> BaseResponse:
 @endpoint("GET", _EXPERIENCE, ShownAiExperience | ShownExperience, refusals=(HTTPStatus.FORBIDDEN,))
 def show_experience(identity: Identity, experience_id: int) -> Response:
     """Read an experience. One that is not published is for those who write."""
-    experience = service.get_experience(request_session(), identity, experience_id)
-    return json_response(
-        _seen_json(identity, experience) | {"can_manage": identity.may(Right.WRITE_EXPERIENCES)}
-    )
+    session = request_session()
+    experience = service.get_experience(session, identity, experience_id)
+    if identity.may(Right.WRITE_EXPERIENCES):
+        return json_response(written_json(identity, experience) | {"can_manage": True})
+    status = status_of(latest_conversation(session, identity, experience))
+    shown = _columns(identity, experience, _SEEN_BY_ALL)
+    return json_response(shown | {"submission_status": status, "can_manage": False})
 
 
 @endpoint("GET", f"{_EXPERIENCE}/edit", ExperienceForm, has_page=True, refusals=_WRITERS_ONLY)
@@ -145,13 +159,7 @@ def written_json(identity: Identity, experience: Experience) -> Json:
     return _columns(identity, experience, _SEEN_BY_WRITERS)
 
 
-def _seen_json(identity: Identity, experience: Experience) -> Json:
-    if identity.may(Right.WRITE_EXPERIENCES):
-        return written_json(identity, experience)
-    return _columns(identity, experience, _SEEN_BY_ALL)
-
-
-def _columns(identity: Identity, experience: Experience, names: tuple[str, ...]) -> Json:
+def _columns(identity: Identity, experience: Experience | ListedExperience, names: tuple[str, ...]) -> Json:
     rendered = {name: getattr(experience, name) for name in names}
     return rendered | {"course_id": canvas_number(identity.course.canvas_course_id)}
 

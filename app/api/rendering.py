@@ -10,6 +10,7 @@ from app.conversations.progress import ObjectiveProgress, Progress
 from app.courses.models import User
 from app.courses.names import person_name
 from app.llm.interface import Speaker
+from app.review.class_pages import ListedStudent
 
 _ROLES = {Speaker.STUDENT: Role.USER, Speaker.PERSONA: Role.ASSISTANT}
 Json = dict[str, Any]
@@ -53,7 +54,7 @@ def progress_json(progress: Progress) -> Json:
     }
 
 
-def student_json(user: User) -> Json:
+def student_json(user: User | ListedStudent) -> Json:
     """Render a student. Canvas's id is a number wherever Canvas gave it."""
     return {
         "id": user.id,

@@ -118,8 +118,15 @@ class ExperienceChanges(BaseModel):
     )
 
 
+def _with_objectives(schema: dict[str, Any]) -> None:
+    _without_defaults(schema)
+    schema["anyOf"] = [{"required": ["learning_objective"]}, {"required": ["learning_objectives"]}]
+
+
 class NewExperience(ExperienceChanges):
-    """A new experience. It has learning objectives too, as a text or as a list."""
+    """A new experience. Its learning objectives come as a text or as a list."""
+
+    model_config = ConfigDict(json_schema_extra=_with_objectives)
 
     title: str = Field(min_length=1, max_length=MAX_TITLE, description="One line.")
     pedagogical_guidance: str = Field(min_length=1, max_length=MAX_TEXT)
