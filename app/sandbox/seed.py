@@ -1,6 +1,7 @@
 """Experiences worth trying, with a few conversations, for the sandbox's courses and for trials of size."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -9,12 +10,14 @@ from pydantic import BaseModel, Field
 from sqlmodel import Session, select
 
 from app.conversations.models import Conversation, ConversationState, Message
-from app.conversations.prompt import PROMPT_VERSION, pin
+from app.conversations.progress import Credit, record_judgement
+from app.conversations.prompt import JUDGE_VERSION, PROMPT_VERSION, pin
 from app.courses.models import Course, Enrollment, Role
 from app.courses.service import Visit, record_visit
 from app.database import utc_now
 from app.experiences.models import Experience, WorkflowState
 from app.llm.interface import Speaker
+from app.llm.scripted import SCRIPTED_NAME, find_shown
 from app.lti.registration.platforms import first_deployment
 from app.lti.roles import course_role
 from app.sandbox import people
@@ -168,7 +171,7 @@ def _write_conversation(
     )
     session.add(conversation)
     session.flush()
-    session.add_all(
+    messages = [
         Message(
             conversation_id=conversation.id,
             speaker=Speaker(speaker),
@@ -176,4 +179,21 @@ def _write_conversation(
             created_at=begun + timedelta(seconds=SECONDS_A_LINE * index),
         )
         for index, (speaker, text) in enumerate(lines)
+    ]
+    session.add_all(messages)
+    session.flush()
+    _mark(session, conversation, messages)
+
+
+def _mark(session: Session, conversation: Conversation, messages: Sequence[Message]) -> None:
+    """Mark what a conversation shows, as the scripted demo would have."""
+    student = [message for message in messages if message.speaker is Speaker.STUDENT]
+    shown = find_shown(conversation.scenario["script"], [message.text for message in student])
+    record_judgement(
+        session,
+        conversation.id,
+        [Credit(each.objective, student[each.message].id, each.quote) for each in shown],
+        until=messages[-1].id,
+        model=SCRIPTED_NAME,
+        prompt_version=JUDGE_VERSION,
     )

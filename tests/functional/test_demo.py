@@ -6,9 +6,12 @@ import pytest
 from flask import Flask
 from sqlmodel import Session, select
 
-from app.conversations.models import Conversation, Message
+from app.conversations.models import Conversation, Message, ObjectiveMark
+from app.conversations.progress import progress_of
 from app.experiences.models import Experience
 from app.experiences.rules import check_fields
+from app.llm.interface import Speaker
+from app.llm.scripted import Script
 from app.lti.models import Platform
 from app.sandbox import Sandbox
 from app.sandbox.demo import DemoError, plan_demo
@@ -38,6 +41,24 @@ def test_seeds_hold_the_rules_and_the_embedded_models_limits() -> None:
         check_fields(fields)
         assert seed.experience["opening_line"]
         assert len(seed.experience["facts"]) < 1_000
+
+
+def test_seeds_have_words_for_each_objective() -> None:
+    for seed in read_seeds():
+        script = Script.model_validate(seed.experience["script"])
+        assert len(script.objectives) == len(seed.experience["learning_objectives"])
+
+
+def test_seeded_conversations_show_progress_with_proof(db: Session) -> None:
+    seed_sandbox(db, db.exec(select(Platform.id)).one())
+    conversations = db.exec(select(Conversation).order_by(Conversation.id)).all()
+    marks = db.exec(
+        select(ObjectiveMark, Message).join(Message, Message.id == ObjectiveMark.message_id)
+    ).all()
+    progress = progress_of(db, conversations)
+    assert [progress[conversation.id].current for conversation in conversations] == [4, 2, 1, 3, 0]
+    assert [conversation.all_objectives_met for conversation in conversations] == [True, *[False] * 4]
+    assert all(mark.quote in message.text and message.speaker is Speaker.STUDENT for mark, message in marks)
 
 
 def test_seeding_twice_changes_nothing(db: Session) -> None:
