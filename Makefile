@@ -33,10 +33,11 @@ services: setup
 
 test: setup services ## Run every test
 	$(PYTEST) -n auto tests/unit tests/functional tests/lti_certification
-	$(PYTEST) tests/browser tests/packaging
+	$(PYTEST) tests/browser tests/packaging tests/benchmarks
 
-benchmark: setup services ## Measure full launches against a bare pylti1p3next tool
+benchmark: setup services ## Measure launches, lists and chats against bare references
 	$(BIN)/python -m tests.benchmarks.launches
+	$(BIN)/python -m tests.benchmarks.api
 
 screenshots: setup services ## Renew the pictures in docs/images from the journey test
 	SCREENSHOTS=1 $(PYTEST) tests/browser/test_journey.py
