@@ -13,6 +13,7 @@ from app.experiences.models import MAX_PERSONA_NAME, MAX_TITLE, WorkflowState
 from app.experiences.rules import MAX_METRIC_NAME, MAX_METRICS, MAX_OBJECTIVES, MAX_TEXT, MAX_TURNS
 
 Percentage = Annotated[int, Field(ge=0, le=100)]
+Objective = Annotated[str, Field(min_length=1, description="One line.")]
 
 
 class Shape(BaseModel):
@@ -24,7 +25,7 @@ class Shape(BaseModel):
 class EvaluationMetric(Shape):
     """Something that an evaluation looks at besides the objectives."""
 
-    name: str = Field(max_length=MAX_METRIC_NAME, description="One line.")
+    name: str = Field(min_length=1, max_length=MAX_METRIC_NAME, description="One line.")
     description: str = Field(default="", max_length=MAX_TEXT)
     enabled: bool = Field(default=True, description="Whether evaluations look at it.")
     visible_to_learners: bool = Field(default=False, description="Whether students are shown what it says.")
@@ -91,22 +92,19 @@ class ExperienceChanges(BaseModel):
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
-    title: str = Field(
-        default="", max_length=MAX_TITLE, description="One line; required of a new experience."
-    )
+    title: str = Field(default="", min_length=1, max_length=MAX_TITLE, description="One line.")
     description: str = Field(default="", max_length=MAX_TEXT)
     facts: str = Field(default="", max_length=MAX_TEXT)
     learning_objective: str = Field(
-        default="",
-        max_length=MAX_TEXT,
-        description="The learning objectives, a line each; required of a new one.",
+        default="", min_length=1, max_length=MAX_TEXT, description="The learning objectives, a line each."
     )
-    learning_objectives: list[str] = Field(
-        default=[], max_length=MAX_OBJECTIVES, description="The same as a list, which may be sent instead."
+    learning_objectives: list[Objective] = Field(
+        default=[],
+        min_length=1,
+        max_length=MAX_OBJECTIVES,
+        description="The same as a list, which may be sent instead.",
     )
-    pedagogical_guidance: str = Field(
-        default="", max_length=MAX_TEXT, description="Required of a new experience."
-    )
+    pedagogical_guidance: str = Field(default="", min_length=1, max_length=MAX_TEXT)
     persona_name: str = Field(default="", max_length=MAX_PERSONA_NAME)
     opening_line: str = Field(default="", max_length=MAX_TEXT)
     evaluation_metrics: list[EvaluationMetric] = Field(default=[], max_length=MAX_METRICS)
