@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -112,7 +113,7 @@ def test_an_answer_needs_the_proof_of_the_tools_own_page(
     app: Flask, program: Program, teacher: Visitor
 ) -> None:
     browser = sign_in(teacher)
-    for proof in ({}, {"proof": "made up"}, {"proof": ""}):
+    for proof in ({}, {"proof": "made up"}, {"proof": ""}, {"proof": "é"}):
         assert browser.post(program.address(), data={"decision": "allow"} | proof).status_code == 400
     with app.extensions["database"].snapshot() as session:
         assert session.exec(select(AuthorizationCode)).all() == []
@@ -288,6 +289,17 @@ def test_a_code_that_comes_again_ends_what_came_of_it(app: Flask, program: Progr
     assert error_of(program.exchange(code)) == "invalid_grant"
     assert list_with(app, given["access_token"]).status_code == 401
     assert error_of(program.refresh(given["refresh_token"])) == "invalid_grant"
+
+
+def test_of_two_who_bring_a_code_at_once_one_gets_a_token_which_then_ends(
+    app: Flask, program: Program, teacher: Visitor
+) -> None:
+    code = allow(program, teacher)
+    with ThreadPoolExecutor() as threads:
+        answers = list(threads.map(lambda _: program.exchange(code), range(4)))
+    given = [answer for answer in answers if answer.status_code == 200]
+    assert len(given) == 1
+    assert list_with(app, given[0].get_json()["access_token"]).status_code == 401
 
 
 def test_a_code_lasts_for_ten_minutes(app: Flask, program: Program, teacher: Visitor) -> None:

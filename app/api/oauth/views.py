@@ -34,9 +34,10 @@ from app.api.oauth.models import OAuthClient
 from app.api.oauth.scopes import all_groups, groups_of
 from app.api.oauth.server import AuthorizationServer
 from app.api.oauth.sign_ins import SignedIn
-from app.database import request_session
+from app.database import database, request_session
 from app.errors import BadRequestError
 from app.lti.addresses import host_of
+from app.settings import is_loopback
 from app.web import current_settings, stand_alone
 
 PATH = "/login/oauth2"
@@ -164,21 +165,21 @@ def _consent(decision: str | None) -> BaseResponse:
 
 def _may_allow(who: SignedIn, client: OAuthClient) -> bool:
     """Tell whether somebody is of the program's platform (and deployment, if it has one) and in a course there."""
-    return (
-        who.user.platform_id == client.platform_id
-        and client.deployment_id in {None, who.deployment_id}
-        and is_admitted(request_session(), who.user.id, who.deployment_id)
-    )
+    if who.user.platform_id != client.platform_id or client.deployment_id not in {None, who.deployment_id}:
+        return False
+    with database().snapshot() as session:
+        return is_admitted(session, who.user.id, who.deployment_id)
 
 
 def _ask(grant: AuthorizationEndpointMixin, who: SignedIn) -> Response:
-    scopes = grant.request.scope.split()
+    scopes, back = grant.request.scope.split(), urlsplit(grant.redirect_uri)
     page = make_response(
         render_template(
             "oauth/consent.html",
             client=grant.client.client,
             signed_in=who,
-            host=host_of(grant.redirect_uri) or grant.redirect_uri.partition(":")[0],
+            host=host_of(back.geturl()) or back.scheme,
+            stays_here=is_loopback(back.hostname or ""),
             purpose=request.args.get("purpose"),
             groups=groups_of(scopes) if scopes else all_groups(),
             limited=bool(scopes),
@@ -186,11 +187,11 @@ def _ask(grant: AuthorizationEndpointMixin, who: SignedIn) -> Response:
         )
     )
     # Chromium holds form-action against the redirect to the program too, and against where that leads.
-    return stand_alone(page, form_action=f"'self' https: {urlsplit(grant.redirect_uri).scheme}:")
+    return stand_alone(page, form_action=f"'self' https: {back.scheme}:")
 
 
 def _go_back(grant: AuthorizationEndpointMixin, who: SignedIn, decision: str) -> BaseResponse:
-    if not hmac.compare_digest(request.form.get("proof", ""), _proof()):
+    if not hmac.compare_digest(request.form.get("proof", "").encode(), _proof().encode()):
         raise ProgramRefusedError("the answer did not come from the tool's own page")
     if decision == "leave":
         sign_ins.sign_out(request_session(), request.cookies[COOKIE])
@@ -222,8 +223,8 @@ def _same_request() -> str:
 
 def _who() -> SignedIn | None:
     """Return who is signed in in this browser, whose language its pages then have."""
-    cookie = request.cookies.get(COOKIE)
-    who = sign_ins.who_is_signed_in(request_session(), cookie) if cookie else None
+    with database().snapshot() as session:
+        who = sign_ins.who_is_signed_in(session, request.cookies.get(COOKIE, ""))
     g.locale = who.locale if who else None
     return who
 

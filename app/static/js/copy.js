@@ -9,6 +9,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     const written = navigator.clipboard?.writeText(field.value).then(() => true) ?? Promise.resolve(false);
     if (await written.catch(() => document.execCommand("copy"))) {
       status.textContent = button.dataset.copied;
+      button.focus();
     }
   });
 }
