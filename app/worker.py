@@ -34,6 +34,7 @@ class Worker(GeventWorker):
         try:
             super().run()
         finally:
+            self.alive = False  # an orphan, whose arbiter was killed, leaves without being told
             farewell.join()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:

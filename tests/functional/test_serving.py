@@ -139,6 +139,13 @@ def test_a_worker_in_a_hurry_stores_what_there_is_at_once(
     assert "word" in reply_in(database).text
 
 
+def test_workers_leave_with_the_arbiter_that_was_killed(server: ToolServer) -> None:
+    workers = server.workers
+    os.kill(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), seconds=20)
+
+
 def test_a_reader_who_goes_while_the_model_is_silent_is_let_go_soon(
     server: ToolServer, student: Visitor, experience_id: int, fake_model: FakeModel
 ) -> None:
