@@ -66,7 +66,9 @@ def list_page(
     if not rows:
         return Page([], session.execute(_TOTAL, visible).scalar_one() if offset else 0)
     standings = _standings(session, identity, rows)
-    entries = [ListedExperience(*row[2:], *standing) for row, standing in zip(rows, standings, strict=True)]
+    entries = [
+        ListedExperience._make((*row[2:], *standing)) for row, standing in zip(rows, standings, strict=True)
+    ]
     return Page(entries, rows[0].total)
 
 

@@ -1,11 +1,11 @@
 """How many students of a class there are, and how many of them stand where with an experience.
 
-Counting takes the longer the larger the class. So a count of a thousand or more is remembered for two seconds, in each
-process: no longer than that may it be out of date. Smaller ones are counted whenever somebody asks.
+Counting takes the longer the more there is to count. So what took in a thousand students or more is remembered for two
+seconds, in each process: no longer than that may it be out of date. All else is counted whenever somebody asks.
 """
 
 import time
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,7 +20,8 @@ from app.courses.models import IN_CLASS, Enrollment
 LARGE = 1_000
 REMEMBERED_SECONDS = 2.0
 
-_memories: "WeakKeyDictionary[Pool, dict[Hashable, tuple[float, Any]]]" = WeakKeyDictionary()
+_Memory = dict[Hashable, tuple[float, Any]]
+_memories: WeakKeyDictionary[Pool, _Memory] = WeakKeyDictionary()  # of each database
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,39 +43,43 @@ def class_size(session: Session, course_id: int) -> int:
     if (known := _recall(memory, key)) is not None:
         return int(known)
     size: int = session.execute(_CLASS_SIZE, {"course_id": course_id}).scalar_one()
-    _remember(memory, key, size, size)
+    _remember(memory, {key: size}, size)
     return size
 
 
 def tallies(session: Session, course_id: int, experience_ids: Collection[int]) -> dict[int, Tally]:
     """Count for each experience of a course where its students stand. One query, none for what is remembered."""
     memory = _memory_of(session)
-    known = {each: tally for each in experience_ids if (tally := _recall(memory, ("tally", each)))}
-    wanted = [each for each in experience_ids if each not in known]
-    if wanted:
-        rows = session.execute(_TALLIES, {"course_id": course_id, "experience_ids": wanted})
-        counted = {experience_id: Tally(*counts) for experience_id, *counts in rows}
-        for each, tally in counted.items():
-            _remember(memory, ("tally", each), tally, tally.begun)
-        known |= counted
-    return {each: known.get(each, Tally()) for each in experience_ids}
+    remembered = {each: _recall(memory, ("tally", each)) for each in experience_ids}
+    wanted = [each for each, tally in remembered.items() if tally is None]
+    if not wanted:
+        return remembered
+    counted = _count(session, course_id, wanted)
+    students = sum(tally.begun for tally in counted.values())
+    _remember(memory, {("tally", each): tally for each, tally in counted.items()}, students)
+    return remembered | counted
 
 
-def _memory_of(session: Session) -> dict[Hashable, tuple[float, Any]]:
+def _count(session: Session, course_id: int, experience_ids: list[int]) -> dict[int, Tally]:
+    rows = session.execute(_TALLIES, {"course_id": course_id, "experience_ids": experience_ids})
+    return dict.fromkeys(experience_ids, Tally()) | {each: Tally(*counts) for each, *counts in rows}
+
+
+def _memory_of(session: Session) -> _Memory:
     return _memories.setdefault(session.get_bind().engine.pool, {})
 
 
-def _recall(memory: dict[Hashable, tuple[float, Any]], key: Hashable) -> Any:  # noqa: ANN401 - what was remembered
+def _recall(memory: _Memory, key: Hashable) -> Any:  # noqa: ANN401 - what was remembered
     until, value = memory.get(key, (0.0, None))
     return value if time.monotonic() < until else None
 
 
-def _remember(memory: dict[Hashable, tuple[float, Any]], key: Hashable, value: object, size: int) -> None:
+def _remember(memory: _Memory, values: Mapping[Hashable, object], students: int) -> None:
     now = time.monotonic()
-    for old in [each for each, (until, _value) in list(memory.items()) if until < now]:
-        memory.pop(old, None)
-    if size >= LARGE:
-        memory[key] = now + REMEMBERED_SECONDS, value
+    for key in [key for key, (until, _value) in list(memory.items()) if until <= now]:
+        memory.pop(key, None)
+    if students >= LARGE:
+        memory.update((key, (now + REMEMBERED_SECONDS, value)) for key, value in values.items())
 
 
 _completed = or_(

@@ -342,6 +342,18 @@ def test_counts_of_a_large_class_are_remembered_for_a_moment(
     assert (anew.snapshot.completed, anew.snapshot.in_progress, anew.total) == (1, 2, 3)
 
 
+def test_many_counts_that_took_in_a_large_number_together_are_remembered_too(
+    school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "LARGE", 2)
+    experiences, student = [school.write() for _ in range(3)], school.enroll()
+    for experience in experiences[:2]:
+        school.hold(student, experience, COMPLETED)
+    counts = [entry.completed_count for entry in school.list(school.teacher).entries]
+    school.hold(student, experiences[2], COMPLETED)
+    assert [entry.completed_count for entry in school.list(school.teacher).entries] == counts == [0, 1, 1]
+
+
 def test_counts_of_other_classes_are_never_out_of_date(school: School) -> None:
     experience = school.write()
     for number in range(1, 4):
