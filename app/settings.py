@@ -36,6 +36,15 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
+class SafetyCheck(StrEnum):
+    """What looks at what students and models write."""
+
+    BUILTIN = "builtin"
+    PROVIDER = "provider"
+    BOTH = "both"
+    OFF = "off"
+
+
 class Settings(BaseSettings):
     """The settings of one process. Each field's description is its documentation (`docs/settings.md`)."""
 
@@ -201,6 +210,28 @@ class Settings(BaseSettings):
         ge=1,
         description="Requests to the REST API in a minute by one person, with all their tokens and from pages.",
     )
+    safety_check: SafetyCheck = Field(
+        default=SafetyCheck.BUILTIN,
+        description="What looks at messages and replies for self-harm, threats and abuse: builtin (the tool's own "
+        "lists), provider (a moderation endpoint; the lists where it does not answer), both, or off. See "
+        "docs/safety.md.",
+    )
+    safety_model: str = Field(
+        default="openai:omni-moderation-latest",
+        description="The model behind `/moderations`, in the notation of LLM_FALLBACKS; asked where SAFETY_CHECK is "
+        "provider or both.",
+    )
+    safety_timeout: float = Field(
+        default=3, gt=0, le=30, description="Seconds that the moderation endpoint may take."
+    )
+    safety_lists: Path | None = Field(
+        default=None, description="Folder of lists of your own (*.toml), which are read besides the tool's."
+    )
+    help_lines: Path | None = Field(
+        default=None,
+        description="TOML file of the help lines that a student in danger is shown (name, phone, link, hours; see "
+        "docs/safety.md). Default: advice without numbers.",
+    )
     local_model_dir: Path = Field(
         default_factory=lambda: user_cache_path("ai-experiences"),
         description="Folder that keeps the embedded model's file (1.1 GB); the user's cache folder by default.",
@@ -293,7 +324,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _models_that_can_answer(self) -> Self:
         """Let what cannot be read or reached fail now, not at the first reply."""
-        _ = self.conversation_models, self.judge_models
+        _ = self.conversation_models, self.judge_models, self.moderation_model
         return self
 
     @property
@@ -319,6 +350,16 @@ class Settings(BaseSettings):
         if self.llm_judge_model is None:
             return self.conversation_models
         return (self._servers.read("LLM_JUDGE_MODEL", self.llm_judge_model), *self._fallbacks)
+
+    @cached_property
+    def moderation_model(self) -> ModelChoice | None:
+        """The moderation model that is to be asked about texts; None for none."""
+        if self.safety_check not in {SafetyCheck.PROVIDER, SafetyCheck.BOTH}:
+            return None
+        choice = self._servers.read("SAFETY_MODEL", self.safety_model)
+        if choice.provider is not LlmProvider.OPENAI:
+            raise ValueError(f"SAFETY_MODEL: {choice.provider} has no moderation endpoint; write openai:name")
+        return choice
 
     @property
     def _fallbacks(self) -> tuple[ModelChoice, ...]:

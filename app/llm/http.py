@@ -92,6 +92,10 @@ class Answer:
                 yield text
                 self._heard = True
 
+    def body(self) -> bytes:
+        """Return the whole of it."""
+        return b"".join(self._blocks())
+
     def refusal(self, private: Iterable[str]) -> tuple[ModelError, str]:
         """Return the error that a status other than 200 stands for, and the body."""
         body = self._error_body()

@@ -1,0 +1,1 @@
+"""What students and models write is looked at for people in danger, threats and abuse; teachers see what was found."""
