@@ -29,7 +29,7 @@ NOT_TYPED = frozenset(
         "replaces",
         "other",
     }
-    | {"experience", "publish", "graded"}
+    | {"experience", "publish", "graded", "vote"}
 )
 
 

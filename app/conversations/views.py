@@ -9,6 +9,7 @@ import orjson
 from flask import (
     Response,
     current_app,
+    jsonify,
     redirect,
     render_template,
     request,
@@ -20,6 +21,13 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app.conversations import service
 from app.conversations.evaluation import evaluation_of
+from app.conversations.feedback import (
+    MAX_FEEDBACK,
+    MessageFeedback,
+    feedback_of,
+    give_feedback,
+    withdraw_feedback,
+)
 from app.conversations.models import Conversation, Message, ReplyNote
 from app.conversations.progress import progress_of
 from app.conversations.running import begin_turn, judges, replies
@@ -35,6 +43,8 @@ from app.lti.sessions import current_identity, launch_blueprint
 from app.text import clean_line
 
 blueprint = launch_blueprint("conversations", __name__)
+
+FEW_TURNS = 5  # messages left, from which on a student is told how many
 
 Sentences = Callable[[Message], str]
 
@@ -138,6 +148,17 @@ def stop(conversation_id: int, reply_id: int) -> BaseResponse:
     return _answer_with(conversation, reply)
 
 
+@blueprint.post("/conversations/<id:conversation_id>/messages/<id:reply_id>/feedback")
+def rate(conversation_id: int, reply_id: int) -> BaseResponse:
+    """Like or dislike a reply, with a reason; without a vote, take back what was thought of it."""
+    conversation = service.conversation_for(request_session(), current_identity(), conversation_id)
+    given = _rate(conversation, reply_id)
+    if wants_json():
+        return jsonify(html=_feedback_html(conversation, reply_id, given))
+    shown = url_for(".show", experience_id=conversation.experience_id, _anchor=f"message-{reply_id}")
+    return redirect(shown, 303)
+
+
 @blueprint.get("/conversations/<id:conversation_id>/messages/<id:reply_id>/events")
 def events(conversation_id: int, reply_id: int) -> BaseResponse:
     """Go on reading a reply that is being written."""
@@ -199,10 +220,34 @@ def _shown(identity: Identity, experience: Experience, conversation: Conversatio
         "evaluation": None if conversation.active else evaluation_of(session, conversation),
         "counting": counting,
         "messages": messages,
+        "feedback": feedback_of(session, messages),
+        "max_feedback": MAX_FEEDBACK,
+        "turns_left": service.turns_left(conversation, messages),
+        "few_turns": FEW_TURNS,
         "version": service.version_of(conversation, messages[-1]),
         "persona": _persona_of(conversation),
         "failure": failure_sentences(),
     }
+
+
+def _rate(conversation: Conversation, reply_id: int) -> MessageFeedback | None:
+    session, identity = request_session(), current_identity()
+    vote = request.form.get("vote")
+    if not vote:
+        withdraw_feedback(session, identity, conversation, reply_id)
+        return None
+    reason = request.form.get("feedback_message")
+    return give_feedback(session, identity, conversation, reply_id, vote, feedback_message=reason)
+
+
+def _feedback_html(conversation: Conversation, reply_id: int, given: MessageFeedback | None) -> str:
+    return render_template(
+        "conversations/_feedback.html",
+        conversation=conversation,
+        message=service.reply_for(request_session(), conversation, reply_id),
+        given=given,
+        max_feedback=MAX_FEEDBACK,
+    )
 
 
 def _persona_of(conversation: Conversation) -> str:
@@ -246,6 +291,8 @@ def _as_event(conversation: Conversation, reply: Message) -> dict[str, Any]:
             "conversations/_message.html",
             message=reply,
             newest=True,
+            feedback={},
+            max_feedback=MAX_FEEDBACK,
             conversation=conversation,
             persona=_persona_of(conversation),
             failure=failure_sentences(),

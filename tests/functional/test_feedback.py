@@ -4,8 +4,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
 from sqlmodel import Session, select, update
+from werkzeug.test import TestResponse
 
 from app.conversations.feedback import (
     MAX_FEEDBACK,
@@ -23,7 +25,7 @@ from app.errors import InvalidInputError, NotFoundError
 from app.identity import Identity
 from app.sandbox import Sandbox
 from tests.support.fake_model import FakeModel
-from tests.support.people import Visitor
+from tests.support.people import Visitor, events
 
 AMARA, LIAM = "amara.diallo", "liam.oconnor"
 Open = Callable[[], AbstractContextManager[Session]]
@@ -201,3 +203,99 @@ def test_a_teacher_reads_what_was_thought_of_each_reply(
         experience_id = conversation(db).experience_id
     for path in (f"/conversations/{conversation_id}/transcript", f"/experiences/{experience_id}/transcripts"):
         assert shown(teacher, path) == ["Liked", "Disliked <b>Rude</b>"]
+
+
+def block(student: Visitor, experience_id: int, number: int = -1) -> BeautifulSoup:
+    """Return what the chat page shows under one of the replies, the last one unless told."""
+    page = student.page(f"/experiences/{experience_id}/conversation")
+    return page.select("[data-testid=message-persona]")[number].select_one("[data-feedback]")
+
+
+def pressed(shown: BeautifulSoup) -> list[str]:
+    return [button["data-control"] for button in shown.select("[aria-pressed=true]")]
+
+
+def press(student: Visitor, shown: BeautifulSoup, control: str, **fields: str) -> TestResponse:
+    """Press a button of a block as a browser without JavaScript does."""
+    button = shown.select_one(f"[data-control={control}]")
+    form = button.find_parent("form")
+    data = {field["name"]: field["value"] for field in form.select("input")} | fields
+    if button.get("name"):
+        data[button["name"]] = button["value"]
+    return student.client.post(form["action"], data=data, headers={"Accept": "text/html"})
+
+
+@pytest.fixture
+def experience_id(transaction: Open, conversation_id: int) -> int:
+    with transaction() as db:
+        return conversation(db).experience_id
+
+
+def test_every_whole_reply_can_be_liked_and_disliked_and_nothing_else(
+    student: Visitor, experience_id: int
+) -> None:
+    page = student.page(f"/experiences/{experience_id}/conversation")
+    assert len(page.select("[data-testid=message-persona] [data-feedback]")) == 2
+    assert page.select("[data-testid=message-student] [data-feedback]") == []
+
+
+def test_a_button_stays_pressed_until_it_is_pressed_again(
+    transaction: Open, student: Visitor, experience_id: int
+) -> None:
+    answer = press(student, block(student, experience_id), "liked")
+    assert answer.status_code == 303
+    assert answer.location.endswith("#message-3")
+    assert pressed(block(student, experience_id)) == ["liked"]
+    assert pressed(block(student, experience_id, 0)) == []
+    press(student, block(student, experience_id), "disliked")
+    assert pressed(block(student, experience_id)) == ["disliked"]
+    press(student, block(student, experience_id), "disliked")
+    assert pressed(block(student, experience_id)) == []
+
+
+def test_a_dislike_asks_for_a_reason_and_keeps_it(student: Visitor, experience_id: int) -> None:
+    press(student, block(student, experience_id), "disliked")
+    assert (
+        press(student, block(student, experience_id), "reason", feedback_message="Rude.").status_code == 303
+    )
+    shown = block(student, experience_id)
+    assert shown.select_one("textarea").text.strip() == "Rude."
+    assert pressed(shown) == ["disliked"]
+
+
+def test_a_script_gets_the_block_as_it_is_now(
+    student: Visitor, conversation_id: int, experience_id: int
+) -> None:
+    answer = student.post(
+        f"/conversations/{conversation_id}/messages/3/feedback",
+        {"vote": "disliked"},
+        headers={"Accept": "application/json"},
+    )
+    assert pressed(BeautifulSoup(answer.json["html"], "html.parser")) == ["disliked"]
+
+
+def test_a_reason_that_is_too_long_is_given_back(
+    student: Visitor, conversation_id: int, experience_id: int
+) -> None:
+    reason = "x" * (MAX_FEEDBACK + 1)
+    answer = student.post(
+        f"/conversations/{conversation_id}/messages/3/feedback",
+        {"vote": "disliked", "feedback_message": reason},
+        headers={"Accept": "text/html"},
+    )
+    assert answer.status_code == 400
+    assert [area.text.strip() for area in BeautifulSoup(answer.text, "html.parser").select("textarea")] == [
+        reason
+    ]
+
+
+def test_another_students_reply_is_not_there(app: Flask, sandbox: Sandbox, conversation_id: int) -> None:
+    liam = Visitor.launch(app, sandbox, LIAM)
+    for vote in ("liked", ""):
+        answer = liam.post(f"/conversations/{conversation_id}/messages/3/feedback", {"vote": vote})
+        assert answer.status_code == 404
+
+
+def test_a_reply_that_has_just_been_written_can_be_liked(student: Visitor, conversation_id: int) -> None:
+    done = events(student.send(conversation_id, "And now?", key="two"))[-1][1]
+    assert BeautifulSoup(done["html"], "html.parser").select_one("[data-feedback]")

@@ -1,5 +1,6 @@
 """What holds back a conversation: daily caps, a pace, a budget, a number of turns. Nothing that was typed is lost."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,10 +12,12 @@ from sqlmodel import func, select, update
 from werkzeug.test import TestResponse
 
 from app.conversations.models import Conversation, ConversationState, Message, MessageState
+from app.experiences.models import Experience
 from app.usage import allowances
 from app.usage.budgets import Tokens, record_tokens
 from app.usage.models import CourseTokens, Use
-from tests.support.fake_model import FakeModel
+from tests.support.fake_model import FakeModel, make_failure, make_reply
+from tests.support.judging import findings, wait_for_judge
 from tests.support.people import Visitor, events
 
 Limit = Callable[..., None]
@@ -174,19 +177,20 @@ def test_twenty_messages_at_once_are_as_many_as_the_cap_allows(
     assert sorted(statuses) == [200] * 10 + [429] * 10
 
 
-def test_a_reply_is_counted_as_its_server_says(
+def test_replies_and_judgements_are_counted_as_their_server_says(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:
+    fake_model.reply_with("I am angry.", usage=(30, 12))
+    fake_model.judge_with(make_reply(json.dumps(findings()), usage=(500, 8)))
     student.send(conversation_id, "Hello")
-    with app.extensions["database"].snapshot() as db:
-        reply = db.exec(select(Message).order_by(Message.id.desc())).first()
-    assert reply.prompt_tokens
-    assert tokens(app) == (reply.prompt_tokens + reply.completion_tokens, 0)
+    wait_for_judge(app, conversation_id)
+    assert tokens(app) == (42 + 508, 0)
 
 
 def test_a_reply_that_broke_off_is_counted_by_an_estimate(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:
+    fake_model.judge_with(make_failure(401))
     fake_model.reply_with(["I am ", "angry"], drop_after=1)
     assert events(student.send(conversation_id, "Hello"))[-1][1]["state"] == "failed"
     used, estimated = tokens(app)
@@ -196,8 +200,10 @@ def test_a_reply_that_broke_off_is_counted_by_an_estimate(
 def test_a_model_that_never_answered_costs_nothing(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:
+    fake_model.judge_with(make_failure(401))
     fake_model.fail_with(401)
     student.send(conversation_id, "Hello")
+    wait_for_judge(app, conversation_id)
     assert tokens(app) == (0, 0)
 
 
@@ -228,3 +234,90 @@ def test_a_used_up_budget_stops_messages_retries_and_starts_and_keeps_what_was_t
     assert "Three" in send_page(student, conversation_id, "Three").text
     assert count(app, Message) == 3
     assert counted(app) == {"starts a day": 1, "messages a day": 1, "replies a minute": 1}
+
+
+@pytest.fixture
+def two_turns(teacher: Visitor, student: Visitor) -> tuple[int, int]:
+    """An experience in which a student may send two messages, and a conversation in it."""
+    experience_id = teacher.write_experience(max_turns="2")
+    return experience_id, student.start(experience_id)
+
+
+def turns_left(student: Visitor, experience_id: int) -> str:
+    return page(student, experience_id).select_one("[data-testid=turns-left]").text.strip()
+
+
+def test_a_conversation_takes_as_many_messages_as_the_teacher_has_set(
+    app: Flask, student: Visitor, two_turns: tuple[int, int], fake_model: FakeModel
+) -> None:
+    experience_id, conversation_id = two_turns
+    assert turns_left(student, experience_id) == "Messages left: 2"
+    student.send(conversation_id, "One", key="one")
+    assert turns_left(student, experience_id) == "Messages left: 1"
+    student.send(conversation_id, "Two", key="two")
+    answer = student.send(conversation_id, "Three", key="three")
+    assert (answer.status_code, answer.json["code"], answer.json["retryable"]) == (
+        409,
+        "turns_used_up",
+        False,
+    )
+    assert count(app, Message) == 5
+    assert len(fake_model.requests) == 2
+    assert counted(app)["messages a day"] == 2
+
+
+def test_after_the_last_message_the_student_may_finish_or_start_again(
+    student: Visitor, two_turns: tuple[int, int]
+) -> None:
+    experience_id, conversation_id = two_turns
+    student.send(conversation_id, "One", key="one")
+    student.send(conversation_id, "Two", key="two")
+    shown = page(student, experience_id)
+    assert shown.select_one("[data-composer]") is None
+    assert "You have sent all the messages" in turns_left(student, experience_id)
+    assert shown.select_one("[data-testid=confirm-finish]")
+    assert student.start(experience_id, instead_of=conversation_id) != conversation_id
+
+
+def test_a_last_message_whose_reply_failed_can_be_tried_again(
+    student: Visitor, two_turns: tuple[int, int], fake_model: FakeModel
+) -> None:
+    _, conversation_id = two_turns
+    student.send(conversation_id, "One", key="one")
+    fake_model.fail_with(401)
+    reply_id = events(student.send(conversation_id, "Two", key="two"))[0][1]["id"]
+    fake_model.reply_with("Here I am.")
+    assert events(retry(student, conversation_id, reply_id))[-1][1]["state"] == "complete"
+
+
+def test_a_conversation_keeps_the_number_of_messages_that_it_began_with(
+    app: Flask, teacher: Visitor, student: Visitor, two_turns: tuple[int, int]
+) -> None:
+    experience_id, conversation_id = two_turns
+    with app.extensions["database"].transaction() as db:
+        db.get_one(Experience, experience_id).max_turns = 1
+    student.send(conversation_id, "One", key="one")
+    assert student.send(conversation_id, "Two", key="two").status_code == 200
+
+
+def test_two_last_messages_at_once_are_one(app: Flask, student: Visitor, two_turns: tuple[int, int]) -> None:
+    _, conversation_id = two_turns
+    student.send(conversation_id, "One", key="one")
+
+    def send(text: str) -> int:
+        browser = app.test_client()
+        browser._cookies = student.client._cookies
+        visitor = Visitor(browser, student.root, student.csrf)
+        return visitor.send(conversation_id, text, key=text).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(send, ["Two", "Three"])) == [200, 409]
+    assert count(app, Message) == 5
+
+
+def test_without_a_limit_nothing_is_counted_down(
+    student: Visitor, experience_id: int, conversation_id: int
+) -> None:
+    shown = page(student, experience_id)
+    assert shown.select_one("[data-testid=turns-left]") is None
+    assert shown.select_one("[data-composer]")

@@ -4,6 +4,7 @@ import { readEvents } from "./events.js";
 import { watchDialogs } from "./focus.js";
 import { keepInStep } from "./sync.js";
 import { showTimes } from "./times.js";
+import { takeTurn } from "./turns.js";
 import { guardUnsaved } from "./unsaved.js";
 
 const RECONNECTS = 5;
@@ -20,7 +21,7 @@ const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
 const draft = draftStore(texts.conversation);
 const setUnsent = guardUnsaved(texts.unsent);
 let busy = false;
-let ended = !composer;
+let ended = !("active" in texts);
 
 class NotSent extends Error {}
 
@@ -172,6 +173,9 @@ async function send() {
   let stored = false;
   try {
     await showReply(reply, texts.sendUrl, body, () => {
+      if (!stored) {
+        takeTurn(composer);
+      }
       stored = true;
       chat.querySelector("[data-finish]")?.removeAttribute("hidden");
       if (draft.read()?.key === key) {
@@ -290,6 +294,9 @@ function identityOf(item) {
 // What is in the box stays there to be copied.
 function endComposer() {
   ended = true;
+  if (!composer) {
+    return; // all its messages are sent
+  }
   const box = composer.elements.message;
   box.readOnly = true;
   composer.querySelector("button").hidden = true;
