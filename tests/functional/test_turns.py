@@ -112,6 +112,18 @@ def test_a_stopped_reply_can_be_answered_as_it_is(
     assert told[-3:] == ["Count!", kept, "That is enough."]
 
 
+def test_the_transcript_shows_where_a_reply_was_stopped_and_what_it_ran_on(
+    student: Visitor, teacher: Visitor, conversation_id: int, fake_model: FakeModel, app: Flask
+) -> None:
+    fake_model.reply_with(**ENDLESS)
+    begin(student, conversation_id)
+    stop(student, conversation_id, newest(app))
+    page = teacher.page(f"/conversations/{conversation_id}/transcript").text
+    assert "word0" in page
+    assert "The student stopped the reply here." in page
+    assert "version 1 of the experience, 2 of the prompt" in page
+
+
 def test_a_reply_that_another_worker_writes_is_stopped_within_seconds(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel, another_worker: Flask
 ) -> None:
