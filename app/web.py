@@ -14,7 +14,7 @@ from werkzeug.routing import IntegerConverter
 from whitenoise import WhiteNoise
 
 from app.courses.names import person_name, role_name
-from app.errors import BadRequestError
+from app.errors import BadRequestError, NotFoundError
 from app.files import write_private
 from app.markdown import plain_text, render_markdown
 from app.settings import Settings
@@ -70,7 +70,7 @@ def configure(app: Flask, settings: Settings) -> None:
     app.jinja_env.globals.update(person_name=person_name, role_name=role_name, language_tag=language_tag)
     app.jinja_env.finalize = _escapable
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.before_request(_require_readable_query)
+    app.before_request(_require_readable_address)
     app.after_request(_add_headers(settings))
     app.url_map.converters["id"] = IdConverter
     app.url_map.merge_slashes = False
@@ -159,8 +159,10 @@ def _content_security_policy(
     )
 
 
-def _require_readable_query() -> None:
-    """Refuse a query of bytes that are no text, over which Werkzeug stumbles wherever one is read."""
+def _require_readable_address() -> None:
+    """Refuse an address that is no text: PostgreSQL takes no NUL, and Werkzeug stumbles over a query of odd bytes."""
+    if "\0" in request.path:
+        raise NotFoundError(log="NUL in the path")
     try:
         request.query_string.decode()
     except UnicodeDecodeError as error:
