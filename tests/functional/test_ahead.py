@@ -1,5 +1,6 @@
 """People and courses that a command wrote down ahead, and the launches that take them over."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -158,6 +159,20 @@ def test_somebody_known_by_links_takes_over_what_a_command_gave_them(app: Flask,
     assert list(states.values()) == [ConversationState.ENDED, ConversationState.ACTIVE]
     assert len([row for row in all_of(app, Enrollment) if row.user_id == kept.id]) == 1
     assert list_with(app, secret).status_code == 200
+
+
+def test_first_launches_at_once_take_over_once(app: Flask, sandbox: Sandbox) -> None:
+    secrets = {
+        who: create(app, sandbox, who, role) for who, role in ((TEACHER, "teacher"), (STUDENT, "student"))
+    }
+    write(app, secrets[TEACHER])
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda who: Visitor.launch(app, sandbox, who), [TEACHER, STUDENT] * 2))
+    subs = {sandbox.person(who).sub for who in secrets}
+    assert {user.sub for user in all_of(app, User)} == subs
+    assert [course.context_id for course in all_of(app, Course)] == [sandbox.course(BIOLOGY).context_id]
+    for secret in secrets.values():
+        assert titles(app, secret) == ["Ahead"]
 
 
 def test_a_command_finds_who_was_taken_over(app: Flask, sandbox: Sandbox) -> None:

@@ -155,10 +155,13 @@ def _consent(decision: str | None) -> BaseResponse:
         grant = _server().get_consent_grant(_read_query(), end_user=who)
         client: OAuthClient = grant.client.client
         if who is None or not _may_allow(who, client):
-            return _page("oauth/sign_in.html", client=client, signed_in=who)
+            again = _same_request()
+            return make_response(
+                render_template("oauth/sign_in.html", client=client, signed_in=who, again=again)
+            )
         if decision is None:
             return _ask(grant, who)
-        return _go_back(grant, who, decision)
+        return _take(decision, grant, who)
     except OAuth2Error as error:
         return _refuse(error)
 
@@ -190,9 +193,10 @@ def _ask(grant: AuthorizationEndpointMixin, who: SignedIn) -> Response:
     return stand_alone(page, form_action=f"'self' https: {back.scheme}:")
 
 
-def _go_back(grant: AuthorizationEndpointMixin, who: SignedIn, decision: str) -> BaseResponse:
+def _take(decision: str, grant: AuthorizationEndpointMixin, who: SignedIn) -> BaseResponse:
+    """Do what was decided; ask again where the answer is not from a page of this very signing in."""
     if not hmac.compare_digest(request.form.get("proof", "").encode(), _proof().encode()):
-        raise ProgramRefusedError("the answer did not come from the tool's own page")
+        return redirect(_same_request(), code=303)
     if decision == "leave":
         sign_ins.sign_out(request_session(), request.cookies[COOKIE])
         return redirect(_same_request(), code=303)
@@ -210,10 +214,6 @@ def _refuse(error: OAuth2Error) -> BaseResponse:
     response = _server().handle_error_response(None, error)
     response.status_code = HTTPStatus.SEE_OTHER
     return response
-
-
-def _page(template: str, **content: object) -> Response:
-    return make_response(render_template(template, again=_same_request(), **content))
 
 
 def _same_request() -> str:
