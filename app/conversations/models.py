@@ -8,6 +8,7 @@ from sqlalchemy import JSON, Column, Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from app.database import UtcDateTime, text_enum, utc_now
+from app.experiences.rules import MAX_TURNS
 from app.llm.interface import Speaker
 from app.llm.scripted import SCRIPTED_NAME
 
@@ -40,12 +41,24 @@ class ReplyNote(StrEnum):
 
     ``stopped``: the student wants no more of it, or has left the conversation; its writer ends it within a second.
     ``shut_down``: the server went down before it was whole. ``recited``: the model recited its instructions, and
-    something else was stored in place of what it wrote.
+    something else was stored in place of what it wrote. ``withheld``: what the model wrote was not fit to be read.
+    ``held``: no model was asked, because the student's message comes first (`Notice`); they may want to go on.
     """
 
     STOPPED = "stopped"
     SHUT_DOWN = "shut_down"
     RECITED = "recited"
+    WITHHELD = "withheld"
+    HELD = "held"
+
+
+class Notice(StrEnum):
+    """What the tool itself says to the student about a message of theirs.
+
+    ``help``: that it sounds as if they may harm themselves, and who helps.
+    """
+
+    HELP = "help"
 
 
 _ACTIVE = text("workflow_state = 'active'")
@@ -100,9 +113,9 @@ class Conversation(SQLModel, table=True):
         return self.workflow_state is ConversationState.ACTIVE
 
     @property
-    def max_turns(self) -> int | None:
-        """How many messages the student may send in it; None for as many as they like."""
-        return self.scenario.get("max_turns")
+    def max_turns(self) -> int:
+        """How many messages the student may send in it: what the teacher has set, or the most that may be set."""
+        return self.scenario.get("max_turns") or MAX_TURNS
 
     @property
     def learning_objectives(self) -> list[str]:
@@ -115,7 +128,7 @@ class Message(SQLModel, table=True):
 
     A reply carries what wrote it: model, times in milliseconds from the call to first token and to the end, tokens.
     While it is generating, ``lease_until`` says until when its writer is believed alive. ``error_code`` says why it is
-    missing, cut short or replaced: a `ModelErrorCode` or a `ReplyNote`.
+    missing, cut short or replaced: a `ModelErrorCode` or a `ReplyNote`. ``notice`` is on a student's message.
     """
 
     __tablename__ = "messages"
@@ -147,6 +160,7 @@ class Message(SQLModel, table=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     truncated: bool = False
+    notice: Notice | None = Field(default=None, sa_type=text_enum(Notice))
 
     @property
     def shown_state(self) -> MessageState:
@@ -160,8 +174,9 @@ class Message(SQLModel, table=True):
 
     @property
     def stopped(self) -> bool:
-        """True for a reply that was stopped on purpose."""
-        return self.shown_state is MessageState.INTERRUPTED and self.error_code == ReplyNote.STOPPED
+        """True for a reply that was stopped on purpose, or not even begun."""
+        on_purpose = self.error_code in {ReplyNote.STOPPED, ReplyNote.HELD}
+        return self.shown_state is MessageState.INTERRUPTED and on_purpose
 
     @property
     def cut_short(self) -> bool:

@@ -11,6 +11,7 @@ from sqlmodel import AutoString, SQLModel
 import app.api.oauth.models
 import app.conversations.feedback
 import app.conversations.models
+import app.conversations.safety.models
 import app.courses.models
 import app.experiences.models
 import app.lti.models

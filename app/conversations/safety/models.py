@@ -1,0 +1,48 @@
+"""Flags: what teachers are to look at."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Text, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from app.conversations.safety.findings import Category, Severity
+from app.database import UtcDateTime, text_enum, utc_now
+
+
+class FlagState(StrEnum):
+    """Whether a teacher has dealt with it."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+
+
+class Flag(SQLModel, table=True):
+    """A message that teachers are to look at, once for each category of what was found in it. Trials have none.
+
+    What was found stands in the message's text from ``excerpt_start`` to before ``excerpt_end``; or ``withheld`` is
+    what a model wrote that no student was shown. ``resolved_by_id``, ``resolved_at`` and ``note`` are of the last
+    decision.
+    """
+
+    __tablename__ = "flags"
+    __table_args__ = (UniqueConstraint("message_id", "category"),)
+
+    id: int = Field(default=None, primary_key=True)
+    message_id: int = Field(foreign_key="messages.id")
+    conversation_id: int = Field(foreign_key="conversations.id", index=True)
+    category: Category = Field(sa_type=text_enum(Category))
+    severity: Severity = Field(sa_type=text_enum(Severity))
+    excerpt_start: int = 0
+    excerpt_end: int = 0
+    withheld: str | None = Field(default=None, sa_type=Text)
+    workflow_state: FlagState = Field(default=FlagState.OPEN, sa_type=text_enum(FlagState))
+    created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    resolved_by_id: int | None = Field(default=None, foreign_key="users.id")
+    resolved_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    note: str = Field(default="", sa_type=Text)
+
+    @property
+    def is_open(self) -> bool:
+        """True until a teacher has resolved it."""
+        return self.workflow_state is FlagState.OPEN
