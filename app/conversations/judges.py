@@ -13,7 +13,7 @@ from app.conversations.service import messages_of
 from app.conversations.structured import spent_on
 from app.database import Database, utc_now
 from app.llm.interface import ModelAdapter, ModelError, ModelStatus, Speaker
-from app.usage.budgets import Tokens, record_tokens
+from app.usage.budgets import Tokens, is_used_up, record_tokens
 
 logger = logging.getLogger(__name__)
 # A student's message that is unjudged for so long was missed: its judgement failed, or its process went.
@@ -45,9 +45,16 @@ class Judges:
             threading.Thread(target=self._work, args=(conversation_id,), name=name, daemon=True).start()
 
     def catch_up(self, conversation: Conversation, messages: Sequence[Message]) -> None:
-        """Have a conversation judged whose last judgement was missed; one that may be under way is left alone."""
+        """Have a conversation judged whose last judgement was missed, if its course may still use the AI this month.
+
+        One that may be under way is left alone.
+        """
         waiting = unjudged(conversation, messages)
-        if waiting and waiting[-1].created_at < utc_now() - MISSED_AFTER:
+        if not waiting or waiting[-1].created_at > utc_now() - MISSED_AFTER:
+            return
+        with self._database.snapshot() as session:
+            used_up = is_used_up(session, conversation.experience_id)
+        if not used_up:
             self.begin(conversation.id, waiting[-1].id)
 
     def wait_for(self, conversation_id: int, seconds: float) -> bool:

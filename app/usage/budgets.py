@@ -97,12 +97,16 @@ class CourseUse:
 
 def require_budget(session: Session, experience_id: int) -> None:
     """Raise `BudgetUsedUpError` where the experience's course has used its tokens of the month. One query."""
-    now = utc_now()
-    row = {"experience": experience_id, "month": month_of(now)}
+    if is_used_up(session, experience_id):
+        raise BudgetUsedUpError(retry_after=_seconds_left(utc_now()), log=f"experience {experience_id}")
+
+
+def is_used_up(session: Session, experience_id: int) -> bool:
+    """Tell whether the experience's course has used its tokens of the month. One query."""
+    row = {"experience": experience_id, "month": month_of(utc_now())}
     own, used = session.execute(_LEFT, row).one()
     budget = current_settings().course_tokens_per_month if own is None else own
-    if budget is not None and used >= budget:
-        raise BudgetUsedUpError(retry_after=_seconds_left(now), log=f"{used} of {budget} tokens")
+    return budget is not None and used >= budget
 
 
 def record_tokens(session: Session, experience_id: int, tokens: Tokens) -> None:

@@ -321,3 +321,28 @@ def test_without_a_limit_nothing_is_counted_down(
     shown = page(student, experience_id)
     assert shown.select_one("[data-testid=turns-left]") is None
     assert shown.select_one("[data-composer]")
+
+
+def test_a_used_up_budget_judges_nothing_that_was_missed(
+    app: Flask,
+    student: Visitor,
+    experience_id: int,
+    conversation_id: int,
+    limit: Limit,
+    fake_model: FakeModel,
+) -> None:
+    fake_model.judge_with(make_failure(401))
+    student.send(conversation_id, "Hello")
+    wait_for_judge(app, conversation_id)
+    with app.extensions["database"].transaction() as db:
+        db.execute(update(Message).values(created_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    asked = len(fake_model.questions)
+    limit(course_tokens_per_month=1_000)
+    use_up(app, experience_id)
+    page(student, experience_id)
+    wait_for_judge(app, conversation_id)
+    assert len(fake_model.questions) == asked
+    limit(course_tokens_per_month=None)
+    page(student, experience_id)
+    wait_for_judge(app, conversation_id)
+    assert len(fake_model.questions) > asked
