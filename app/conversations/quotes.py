@@ -13,6 +13,8 @@ from app.llm.interface import Speaker
 LEAST_QUOTE = 10
 # A run of words this heavy that somebody else said first is theirs; shorter ones meet by chance.
 ECHO = 20
+# What is the student's own in a quote must weigh at least one part in so many of what is others'.
+OWN_SHARE = 2
 # A character that is a syllable or a word weighs as much as the letters that it stands for.
 WIDE_WEIGHT = 3
 WIDE = frozenset("WF")
@@ -62,17 +64,18 @@ def find_quote(quote: str, text: str) -> str | None:
 
 
 def is_own(quote: str, message: Message, before: Sequence[Message], objectives: Sequence[str]) -> bool:
-    """Tell whether a student's `quote` says something that was not first said by somebody else.
+    """Tell whether a student's `quote` says something of its own beside what somebody else said first.
 
     Others are the persona in what was said `before`, and the teacher in an objective that the message copies whole.
     """
     copied = [objective for objective in objectives if _words(objective) in _words(message.text)]
     heard = [(Speaker.PERSONA, _words(objective)) for objective in copied]
     heard += [(said.speaker, _words(said.text)) for said in before]
-    runs = list(_runs(_WORD.findall(_fold(quote)), heard))
-    echoed = any(first is Speaker.PERSONA for first, _ in runs)
-    own = sum(weight for first, weight in runs if first is Speaker.STUDENT)
-    return not echoed or own >= LEAST_QUOTE
+    weights = dict.fromkeys(Speaker, 0)
+    for first, weight in _runs(_WORD.findall(_fold(quote)), heard):
+        weights[first] += weight
+    own, echoed = weights[Speaker.STUDENT], weights[Speaker.PERSONA]
+    return not echoed or (own >= LEAST_QUOTE and own * OWN_SHARE >= echoed)
 
 
 def _runs(words: Sequence[str], heard: Sequence[tuple[Speaker, str]]) -> Iterator[tuple[Speaker, int]]:

@@ -125,6 +125,8 @@ def test_what_the_persona_said_first_is_not_the_students() -> None:
     assert not own("antibiotics do not act on viruses", "Antibiotics do not act on viruses.")
     assert not own("Yes, antibiotics do not act on viruses", "Yes, antibiotics do not act on viruses!")
     assert not own("Who makes viruses go away, then", "Who makes viruses go away, then? I don't know.")
+    agrees = "I agree that antibiotics do not act on viruses"
+    assert not own(agrees, agrees)
 
 
 def test_what_the_student_adds_to_it_is_their_own() -> None:
