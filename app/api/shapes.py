@@ -60,7 +60,7 @@ class AiExperience(ListedExperience):
     opening_line: str = Field(description="The persona's first words; empty where the model finds them.")
     evaluation_metrics: list[EvaluationMetric] = Field(max_length=MAX_METRICS)
     max_turns: int | None = Field(
-        description="Messages that a student may send in a conversation; null for the usual."
+        description="Messages that a student may send in a conversation; null for 200."
     )
 
 

@@ -16,6 +16,9 @@ from sqlmodel import Session, col, select
 
 from app.conversations.models import Conversation, ConversationState, Message, MessageState, ReplyNote
 from app.conversations.prompt import PROMPT_VERSION, pin
+from app.conversations.safety.findings import is_in_danger
+from app.conversations.safety.flags import note_findings
+from app.conversations.safety.safety import current_safety
 from app.database import utc_now
 from app.errors import AppError, ConflictError, NotFoundError
 from app.experiences.models import Experience, WorkflowState
@@ -252,10 +255,8 @@ def counting_of(
     return grades.counting_of(session, experience, work)
 
 
-def turns_left(conversation: Conversation, messages: Sequence[Message]) -> int | None:
-    """Return how many messages the student may still send after `messages`; None for as many as they like."""
-    if conversation.max_turns is None:
-        return None
+def turns_left(conversation: Conversation, messages: Sequence[Message]) -> int:
+    """Return how many messages the student may still send after `messages`."""
     return max(0, conversation.max_turns - sum(message.speaker is Speaker.STUDENT for message in messages))
 
 
@@ -457,9 +458,12 @@ def _empty_reply(conversation: Conversation) -> Message:
     )
 
 
+def _let_wait(reply: Message) -> None:
+    """Ask no model for a reply until the student wants to go on (`retry_reply`)."""
+    reply.state, reply.error_code, reply.lease_until = MessageState.INTERRUPTED, ReplyNote.HELD, None
+
+
 def _require_turns(session: Session, conversation: Conversation) -> None:
-    if conversation.max_turns is None:
-        return
     sent = (
         select(func.count())
         .select_from(Message)
@@ -470,18 +474,28 @@ def _require_turns(session: Session, conversation: Conversation) -> None:
 
 
 def _add_turn(session: Session, conversation: Conversation, text: str, client_key: str) -> Turn:
-    require_budget(session, conversation.experience_id)
+    """Store a message, what is found in it, and a reply to write; where somebody may be in danger, one that waits.
+
+    What is written at such a moment is never refused for want of a model's budget, which it does not need.
+    """
+    findings = current_safety().look_at(text, Speaker.STUDENT)
+    waits = is_in_danger(findings)
+    if not waits:
+        require_budget(session, conversation.experience_id)
     spend(session, conversation.user_id, Kind.MESSAGE)
     message = Message(
         conversation_id=conversation.id, speaker=Speaker.STUDENT, text=text, client_key=client_key
     )
     session.add(message)
     session.flush()
+    note_findings(session, message, findings)
     reply = _empty_reply(conversation)
     session.add(reply)
     conversation.updated_at = utc_now()
     session.flush()
-    return Turn(message, reply, to_write=True)
+    if waits:
+        _let_wait(reply)
+    return Turn(message, reply, to_write=not waits)
 
 
 def _turn_by_key(session: Session, conversation: Conversation, client_key: str) -> Turn | None:

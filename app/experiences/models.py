@@ -38,7 +38,7 @@ class Experience(SQLModel, table=True):
 
     ``persona_name`` and ``opening_line`` are optional: who speaks, and their first words, used word for word.
     ``evaluation_metrics`` are kept as `EvaluationMetric` has them. ``max_turns`` is how many messages a student may
-    send in a conversation, None for any number. ``version`` counts the edits of its text. ``started_at`` is when the
+    send in a conversation, None for `MAX_TURNS`. ``version`` counts the edits of its text. ``started_at`` is when the
     first student (no trial) began it: from then on it stays published. ``script`` is what the scripted demo persona
     plays from; only seeded experiences have one.
     """
