@@ -9,7 +9,7 @@ from zlib import crc32
 
 import orjson
 
-from app.llm.embedded.facts import MODEL_NAME, QUESTION_SLOT, SLOTS
+from app.llm.embedded.facts import MODEL_NAME, QUESTION_SLOT, SLOT_TOKENS, SLOTS
 from app.llm.embedded.state import Stage, StateReader
 from app.llm.guard import Guard, OutOfCharacterError
 from app.llm.http import Answer, StreamingClient, Timeouts, bearer
@@ -62,6 +62,8 @@ READINESS = {
 }
 
 OK: Final = 200
+# More than the schema of any question takes.
+SCHEMA_TOKENS: Final = 700
 TOO_LONG = "exceed_context_size_error"
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,8 @@ class LocalModel:
     # Its slots are smaller, but it fits conversations into them itself, from the short form of the persona
     # and so that what the model has already read stays usable. Nothing needs to be cut before.
     context_tokens = 32_768
+    # A question goes as it is, with its schema in words, into a slot of its own.
+    question_tokens = SLOT_TOKENS - SCHEMA_TOKENS
 
     def __init__(self, state_file: Path, timeouts: Timeouts) -> None:
         self._state = StateReader(state_file)

@@ -101,7 +101,10 @@ def build_judge(settings: Settings) -> ModelAdapter:
 
     It has circuit breakers of its own: a judge that fails does not silence the personas.
     """
-    return _adapter(settings, settings.judge_models)
+    judge = _adapter(settings, settings.judge_models)
+    if isinstance(judge, LocalOrScriptedAdapter):
+        judge.context_tokens = LocalModel.question_tokens
+    return judge
 
 
 def prime(adapter: ModelAdapter, request: ChatRequest) -> None:
