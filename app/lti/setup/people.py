@@ -17,6 +17,7 @@ from sqlmodel import Session, SQLModel, col, select
 from app.api.oauth.models import AccessToken, AuthorizationCode, OAuthClient, SignIn
 from app.conversations.feedback import MessageFeedback
 from app.conversations.models import Conversation, ConversationState, ObjectiveMark
+from app.conversations.safety.models import Flag
 from app.courses.models import Course, Enrollment, EnrollmentState, User
 from app.database import utc_now
 from app.errors import ConflictError, NotFoundError
@@ -34,6 +35,7 @@ _BELONGINGS: tuple[tuple[type[SQLModel], Any], ...] = (
     (Conversation, Conversation.user_id),
     (MessageFeedback, MessageFeedback.user_id),
     (ObjectiveMark, ObjectiveMark.decided_by_id),
+    (Flag, Flag.resolved_by_id),
     (Score, Score.user_id),
     (Score, Score.created_by_id),
     (Launch, Launch.user_id),
