@@ -24,6 +24,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.conversations.evaluation import Evaluations
     from app.conversations.judges import Judges
     from app.conversations.replies import Replies
+    from app.conversations.safety.safety import Safety
     from app.conversations.views import blueprint as conversations
     from app.database import Database
     from app.experiences.views import blueprint as experiences
@@ -42,11 +43,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     Bootstrap5(app)
     Babel(app, locale_selector=web.choose_locale)
     errors.init_app(app)
-    model, judge = build_adapter(settings), build_judge(settings)
+    model, judge, safety = build_adapter(settings), build_judge(settings), Safety.from_settings(settings)
     app.extensions.update(
         model=model,
+        safety=safety,
         replies=Replies(
-            database, model, max_tokens=settings.llm_max_tokens, turn_seconds=settings.llm_turn_timeout
+            database,
+            model,
+            safety,
+            max_tokens=settings.llm_max_tokens,
+            turn_seconds=settings.llm_turn_timeout,
         ),
         judges=Judges(database, judge),
         evaluations=Evaluations(database, judge),

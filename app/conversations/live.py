@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
+from app.conversations.safety.findings import Finding
 from app.llm.interface import ChatRequest, Completion
 
 COALESCE = 0.04
@@ -16,6 +17,7 @@ class LiveReply:
     """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows, until the reply is done.
 
     ``request`` is what the model was asked about the experience, and ``completion`` how it ended, once it has.
+    ``findings`` are what teachers are to look at; ``withheld`` is what the model wrote where nobody is to read it.
     """
 
     reply_id: int
@@ -27,6 +29,8 @@ class LiveReply:
     experience_id: int = 0
     request: ChatRequest | None = None
     completion: Completion | None = None
+    findings: Sequence[Finding] = ()
+    withheld: str | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def append(self, piece: str) -> bool:

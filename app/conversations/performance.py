@@ -1,12 +1,14 @@
-"""Having the model play its part: one reply, paced, cut where it has no end, and never its own instructions."""
+"""Having the model play its part: one reply, paced, cut where it has no end, never its instructions, fit to be read."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from app.conversations.prompt import deflecting
 from app.conversations.recital import RecitalGuard, RecitedError, Secret
+from app.conversations.safety.findings import Finding
+from app.conversations.safety.watch import Watch
 from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, ModelErrorCode
 from app.text import without_controls
 
@@ -21,43 +23,65 @@ Show = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A whole reply. ``recited`` tells that it stands in the place of a recital of the instructions."""
+    """A whole reply, and what is found in it. ``recited``: it stands in the place of a recital of the instructions."""
 
     text: str
     completion: Completion
     recited: bool = False
+    findings: Sequence[Finding] = ()
 
 
-def play(model: ModelAdapter, request: ChatRequest, secret: Secret, show: Show) -> Played:
+class ReplyGuard:
+    """Takes a reply piece by piece and gives back what may be shown: no recital, and nothing unfit to be read."""
+
+    def __init__(self, secret: Secret, watch: Watch) -> None:
+        self._recital, self._watch = RecitalGuard(secret), watch
+
+    def take(self, piece: str) -> str:
+        """Add a piece and return what may be shown now. Raises `RecitedError`, `UnsafeReplyError`."""
+        return self._watch.take(self._recital.take(piece))
+
+    def end(self) -> str:
+        """Return the rest. Raises `RecitedError`, `UnsafeReplyError`."""
+        return self._watch.take(self._recital.end()) + self._watch.end()
+
+    def played(self, completion: Completion) -> Played:
+        """Return the reply, which has ended."""
+        return Played(self._recital.text.strip(), completion, findings=tuple(self._watch.findings))
+
+
+MakeGuard = Callable[[], ReplyGuard]
+
+
+def play(model: ModelAdapter, request: ChatRequest, guard: MakeGuard, show: Show) -> Played:
     """Have the model write a reply, and ``show`` each piece of it as soon as it is safe to be seen.
 
-    ``show`` may raise to end it. Raises `ModelError`.
+    ``show`` may raise to end it. Raises `ModelError`, `UnsafeReplyError`.
     """
     try:
-        return _attempt(model, request, secret, show)
+        return _attempt(model, request, guard(), show)
     except RecitedError:
         logger.warning("the model recited its instructions (%s)", request.conversation)
-        return _deflect(model, request, secret, show)
+        return replace(_deflect(model, request, guard(), show), recited=True)
 
 
-def _deflect(model: ModelAdapter, request: ChatRequest, secret: Secret, show: Show) -> Played:
+def _deflect(model: ModelAdapter, request: ChatRequest, guard: ReplyGuard, show: Show) -> Played:
     """Write something else in place of a recital; nothing of it is shown before it is whole."""
     try:
-        played = _attempt(model, deflecting(request), secret, lambda _piece: show(""))
+        return _attempt(model, deflecting(request), guard, lambda _piece: show(""))
     except (RecitedError, ModelError):
-        return Played(DEFLECTION, Completion(model.status().name), recited=True)
-    return Played(played.text, played.completion, recited=True)
+        return Played(DEFLECTION, Completion(model.status().name))
 
 
-def _attempt(model: ModelAdapter, request: ChatRequest, secret: Secret, show: Show) -> Played:
-    guard = RecitalGuard(secret)
+def _attempt(model: ModelAdapter, request: ChatRequest, guard: ReplyGuard, show: Show) -> Played:
     for piece in _pieces(model, request):
         if not isinstance(piece, Completion):
             show(guard.take(piece))
             continue
         show(guard.end())
-        if guard.text.strip():
-            return Played(guard.text.strip(), piece)
+        played = guard.played(piece)
+        if played.text:
+            return played
     raise ModelError(ModelErrorCode.BAD_ANSWER, "an empty reply")
 
 

@@ -17,9 +17,13 @@ from sqlmodel import Session, col
 
 from app.conversations.live import HEARTBEAT_EVERY, LiveReply
 from app.conversations.models import Conversation, Message, MessageState, ReplyNote
-from app.conversations.performance import play
+from app.conversations.performance import Played, ReplyGuard, play
 from app.conversations.prompt import build_request, secret_of
 from app.conversations.recital import Secret
+from app.conversations.safety.findings import Category, Finding, Severity, worst_by_category
+from app.conversations.safety.flags import raise_flags
+from app.conversations.safety.safety import Safety
+from app.conversations.safety.watch import UnsafeReplyError
 from app.conversations.service import LEASE, interrupt_abandoned, messages_of
 from app.database import Database, utc_now
 from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError
@@ -41,9 +45,10 @@ class Replies:
     """The replies that this process writes."""
 
     def __init__(
-        self, database: Database, model: ModelAdapter, *, max_tokens: int, turn_seconds: float
+        self, database: Database, model: ModelAdapter, safety: Safety, *, max_tokens: int, turn_seconds: float
     ) -> None:
-        self._database, self._model, self._max_tokens = database, model, max_tokens
+        self._database, self._model, self._safety = database, model, safety
+        self._max_tokens = max_tokens
         self._longest_ms = (turn_seconds + TURN_MARGIN) * 1000
         self._live: dict[int, LiveReply] = {}
         self._changed = threading.Condition()
@@ -110,6 +115,9 @@ class Replies:
         except ModelError as error:
             logger.warning("reply %s failed: %s", live.reply_id, error)
             return self._part(live, MessageState.FAILED, error.code)
+        except UnsafeReplyError as error:
+            logger.warning("reply %s is withheld: %s", live.reply_id, error)
+            return self._withheld(live, error)
         except Exception:
             logger.exception("reply %s failed", live.reply_id)
             return self._part(live, MessageState.FAILED, "internal_error")
@@ -121,8 +129,9 @@ class Replies:
             if not live.append(piece):
                 raise _InterruptedError
 
-        played = play(self._model, request, secret, show)
+        played = play(self._model, request, lambda: ReplyGuard(secret, self._safety.watch()), show)
         live.completion = played.completion
+        live.findings = self._found_in(played)
         return {
             "state": MessageState.COMPLETE,
             "text": played.text,
@@ -132,6 +141,20 @@ class Replies:
             "completion_tokens": played.completion.completion_tokens,
             "truncated": played.completion.truncated,
         }
+
+    def _found_in(self, played: Played) -> list[Finding]:
+        """Return what teachers are to look at in a whole reply. Raises `UnsafeReplyError`."""
+        recital = [Finding(Category.RECITAL, Severity.LOW)] if played.recited else []
+        return worst_by_category(
+            [*played.findings, *self._safety.look_closer(played.text), *recital],
+        )
+
+    def _withheld(self, live: LiveReply, error: UnsafeReplyError) -> dict[str, Any]:
+        """Return the columns of a reply that nobody is to read; what readers have seen of it is taken back."""
+        live.completion = live.completion or Completion(self._model.status().name)
+        live.findings, live.withheld = error.findings, error.text
+        part = self._part(live, MessageState.FAILED, ReplyNote.WITHHELD)
+        return part | {"text": "", "model": live.completion.model}
 
     def _request(self, live: LiveReply) -> tuple[ChatRequest, Secret]:
         with self._database.snapshot() as session:
@@ -196,6 +219,7 @@ class Replies:
             )
             if written.all():
                 self._record_cost(session, live)
+                raise_flags(session, live.reply_id, live.findings, withheld=live.withheld)
 
     def _record_cost(self, session: Session, live: LiveReply) -> None:
         """Count what a reply took, also one that broke off; one that never began took nothing."""

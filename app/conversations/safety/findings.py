@@ -46,6 +46,11 @@ class Check(Protocol):
         """Return what is found in what `speaker` wrote, at most one finding a category."""
 
 
+def is_in_danger(findings: Iterable[Finding]) -> bool:
+    """Tell whether a student has written plainly of harming themselves."""
+    return any(finding.category is Category.SELF_HARM and finding.is_high for finding in findings)
+
+
 def worst_by_category(findings: Iterable[Finding]) -> list[Finding]:
     """Return one finding a category: of those with the highest severity, the one that stands first."""
     worst: dict[Category, Finding] = {}

@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Sequence
 
-from sqlalchemy import and_, literal
-from sqlalchemy import select as select_columns
-from sqlmodel import Session, col
+from sqlalchemy import and_
+from sqlmodel import Session, col, select
 
 from app.conversations.models import Conversation, Message, Notice
 from app.conversations.safety.findings import Category, Finding, Severity
@@ -25,45 +24,46 @@ def note_findings(session: Session, message: Message, findings: Sequence[Finding
 def raise_flags(
     session: Session, message_id: int, findings: Sequence[Finding], *, withheld: str | None = None
 ) -> None:
-    """Flag a message for the teachers, once for each category; a trial's raises none. A statement for each finding.
+    """Flag a message for the teachers, once for each category; a trial's raises none.
 
     ``withheld`` is what a model wrote that no student is shown. Found again graver, an open flag becomes so.
     """
+    conversation_id = _conversation_that_counts(session, message_id) if findings else None
+    if conversation_id is None:
+        return
     for finding in findings:
-        logger.info("message %s: %s, severity %s", message_id, finding.category, finding.severity)
-        fresh = Flag(
+        logger.info("message %s is flagged: %s, %s", message_id, finding.category, finding.severity)
+    rows = [
+        Flag(
             message_id=message_id,
-            conversation_id=0,
+            conversation_id=conversation_id,
             category=finding.category,
             severity=finding.severity,
             excerpt_start=finding.start,
             excerpt_end=finding.end,
             withheld=withheld,
-        )
-        _insert(session, fresh)
-
-
-def _insert(session: Session, flag: Flag) -> None:
-    """Insert a flag, with its conversation, unless that is a trial."""
-    columns = flag.model_dump(exclude={"id", "conversation_id"})
-    types = {name: Flag.__table__.c[name].type for name in columns}
-    row = (
-        select_columns(
-            Message.conversation_id, *(literal(value, types[name]) for name, value in columns.items())
-        )
-        .join(Conversation, col(Conversation.id) == Message.conversation_id)
-        .where(col(Message.id) == flag.message_id, col(Conversation.is_preview).is_(False))
-    )
-    insert = insert_into(session, Flag).from_select(["conversation_id", *columns], row)
+        ).model_dump(exclude={"id"})
+        for finding in findings
+    ]
+    insert = insert_into(session, Flag)
     graver = {name: insert.excluded[name] for name in ("severity", "excerpt_start", "excerpt_end")}
+    becomes_graver = and_(
+        col(Flag.workflow_state) == FlagState.OPEN,
+        col(Flag.severity) == Severity.LOW,
+        insert.excluded.severity == Severity.HIGH,
+    )
     session.execute(
         insert.on_conflict_do_update(
-            index_elements=["message_id", "category"],
-            set_=graver,
-            where=and_(
-                col(Flag.workflow_state) == FlagState.OPEN,
-                col(Flag.severity) == Severity.LOW,
-                insert.excluded.severity == Severity.HIGH,
-            ),
-        )
+            index_elements=["message_id", "category"], set_=graver, where=becomes_graver
+        ),
+        rows,
     )
+
+
+def _conversation_that_counts(session: Session, message_id: int) -> int | None:
+    """Return the id of a message's conversation, None for a trial's."""
+    return session.exec(
+        select(Message.conversation_id)
+        .join(Conversation, col(Conversation.id) == Message.conversation_id)
+        .where(Message.id == message_id, col(Conversation.is_preview).is_(False))
+    ).one_or_none()

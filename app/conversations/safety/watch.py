@@ -59,7 +59,8 @@ class Watch:
         if self._has_hit or self._state.is_deep:
             return self._safe
         unfinished = self._text[end_of_words:]
-        held = self._state.is_open or self._automaton.may_be_phrase(unfinished)
+        may_go_on = self._state.is_open and not unfinished.isspace()
+        held = may_go_on or self._automaton.may_be_phrase(unfinished)
         return end_of_words if held else len(self._text)
 
     def _judged(self, end: int) -> list[Finding]:

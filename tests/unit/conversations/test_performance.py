@@ -4,8 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.conversations.performance import DEFLECTION, Played, play
+from app.conversations.performance import DEFLECTION, Played, ReplyGuard, play
 from app.conversations.recital import Secret
+from app.conversations.safety.findings import Category, Finding, Severity
+from app.conversations.safety.lists import list_check
+from app.conversations.safety.watch import UnsafeReplyError, Watch
 from app.llm.interface import (
     ChatRequest,
     Completion,
@@ -13,6 +16,7 @@ from app.llm.interface import (
     ModelErrorCode,
     ModelStatus,
     Readiness,
+    Speaker,
 )
 
 SECRET = Secret("3fa94c1b77de", "Nothing that anybody would say.")
@@ -42,10 +46,14 @@ class Playing:
             yield piece
 
 
+def guard() -> ReplyGuard:
+    return ReplyGuard(SECRET, Watch(list_check().by_speaker[Speaker.PERSONA]))
+
+
 def played(model: Playing) -> tuple[Played, str]:
     """Return the reply, and what was shown while it was written."""
     shown: list[str] = []
-    return play(model, REQUEST, SECRET, shown.append), "".join(shown)
+    return play(model, REQUEST, guard, shown.append), "".join(shown)
 
 
 def test_a_reply_is_shown_as_it_comes_and_stored_without_the_space_around_it() -> None:
@@ -87,4 +95,24 @@ def test_nobody_who_waits_ends_the_call() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        play(Playing(["Good ", "day.", DONE]), REQUEST, SECRET, show)
+        play(Playing(["Good ", "day.", DONE]), REQUEST, guard, show)
+
+
+def test_a_reply_that_is_unfit_to_be_read_ends_before_it_is_shown() -> None:
+    shown: list[str] = []
+    model = Playing(["Well. ", "You should ", "kill your", "self. ", "Bye.", DONE])
+    with pytest.raises(UnsafeReplyError) as unsafe:
+        play(model, REQUEST, guard, shown.append)
+    assert "".join(shown) == "Well. You"
+    assert unsafe.value.text == "Well. You should kill yourself. "
+
+
+def test_a_reply_is_told_with_what_is_worth_a_look_in_it() -> None:
+    reply, shown = played(Playing(["I will ", "kill you, ", "traitor!", DONE]))
+    assert shown == reply.text == "I will kill you, traitor!"
+    assert reply.findings == (Finding(Category.VIOLENCE, Severity.LOW, 0, 15),)
+
+
+def test_what_takes_the_place_of_a_recital_is_looked_at_too() -> None:
+    with pytest.raises(UnsafeReplyError):
+        played(Playing([*RECITAL, DONE], ["Kill yourself.", DONE]))
