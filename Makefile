@@ -38,6 +38,7 @@ test: setup services ## Run every test
 benchmark: setup services ## Measure launches, lists and chats against bare references
 	$(BIN)/python -m tests.benchmarks.launches
 	$(BIN)/python -m tests.benchmarks.api
+	$(BIN)/python -m tests.benchmarks.chats
 
 screenshots: setup services ## Renew the pictures in docs/images from the journey test
 	SCREENSHOTS=1 $(PYTEST) tests/browser/test_journey.py
@@ -54,7 +55,7 @@ format: setup ## Format the code
 	$(BIN)/ruff format .
 
 lock: setup ## Pin every dependency anew, with hashes
-	$(COMPILE) --extra postgres --extra redis --extra test --extra dev -o requirements.lock
+	$(COMPILE) --extra postgres --extra redis --extra benchmark --extra test --extra dev -o requirements.lock
 	$(COMPILE) --extra local -o requirements-local.lock
 
 clean: ## Remove what was made here: environment, demo data, caches (keys stay)

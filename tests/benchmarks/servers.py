@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -61,6 +61,15 @@ def serve(
 ) -> Iterator[Server]:
     """Serve an application, `OURS` or another, in `folder` with nothing but `environment` to set it up."""
     command = [application if part == OURS else part for part in gunicorn_command("127.0.0.1", port, workers)]
+    with run_server(command, port, folder, environment) as server:
+        yield server
+
+
+@contextmanager
+def run_server(
+    command: Sequence[str], port: int, folder: Path, environment: Mapping[str, str]
+) -> Iterator[Server]:
+    """Run a program that serves on a port, in `folder` with nothing but `environment` to set it up."""
     process = subprocess.Popen(command, cwd=folder, env=_plain(environment))
     try:
         _wait_for(port, process)
