@@ -266,11 +266,11 @@ def test_a_first_start_and_taking_back_at_the_same_moment_exclude_each_other(
     }
 
     def act_second() -> None:
-        with database.transaction() as session:
+        with app.app_context(), database.transaction() as session:
             acts[second](session)
 
     with ThreadPoolExecutor(1) as pool:
-        with database.transaction() as session:
+        with app.app_context(), database.transaction() as session:
             acts[first](session)
             session.flush()
             other = pool.submit(act_second)
