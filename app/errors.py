@@ -31,6 +31,7 @@ NOT_TYPED = frozenset(
     }
     | {"experience", "publish", "graded", "vote"}
 )
+_TICKED = ("-enabled", "-visible_to_learners")  # of the rows of a form
 
 
 class AppError(Exception):
@@ -220,7 +221,9 @@ def _typed_text() -> list[str]:
         typed = request.form.items()
     except RequestEntityTooLarge:
         return []
-    return [text for name, text in typed if text.strip() and name not in NOT_TYPED]
+    return [
+        text for name, text in typed if text.strip() and name not in NOT_TYPED and not name.endswith(_TICKED)
+    ]
 
 
 def _answer_csrf(error: CSRFError) -> Response:

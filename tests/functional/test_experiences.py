@@ -163,6 +163,17 @@ def test_an_emptied_metric_is_removed(teacher: Visitor) -> None:
     assert [name for name, *_ in metrics(form)] == ["Structure", ""]
 
 
+def test_a_form_that_cannot_be_answered_gives_back_what_was_typed_alone(teacher: Visitor) -> None:
+    response = teacher.post("/experiences", METRICS | {"csrf_token": "stale"})
+    assert response.status_code == 401
+    typed = BeautifulSoup(response.text, "html.parser").select("textarea")
+    assert [text.text.strip() for text in typed] == [
+        "Empathy",
+        "Do they ask how the customer feels?",
+        "Structure",
+    ]
+
+
 def test_another_metric_can_be_asked_for_without_javascript(teacher: Visitor) -> None:
     response = teacher.post("/experiences", EXPERIENCE | METRICS | {"add_metric": "1"})
     assert response.status_code == 200
