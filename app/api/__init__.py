@@ -4,8 +4,8 @@ endpoints   declares an endpoint: its path, scope, shapes and refusals, from whi
 caller      who asks: the bearer of a token, or the person of a launch, in the course that the path names
 bodies      reads what was sent; paging cuts lists into pages; answers writes JSON; errors does so for refusals
 limits      how much a token may ask for
-shapes      what goes in and out, field by field
+shapes      what goes in and out, field by field; refusals do so for errors
 experiences, conversations, chat    the endpoints
-openapi     the document of them, and the page that shows it
+openapi     the document of them, with its schemas; docs serves it and the page that shows it
 oauth/      clients, tokens and the ways to get one
 """

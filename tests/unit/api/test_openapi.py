@@ -156,8 +156,7 @@ def test_lists_tell_of_pages_and_of_no_more_than_a_hundred(
 def test_streams_tell_of_their_events(operations: dict[str, dict[str, Any]], name: str) -> None:
     success = next(iter(operations[name]["responses"].values()))
     events = success["content"]["text/event-stream"]["schema"]["oneOf"]
-    names = [event["properties"]["event"]["const"] for event in events]
-    assert names == ["reply", "text", "done", "error"]
+    assert {"reply", "text", "done", "error"} <= {event["properties"]["event"]["const"] for event in events}
 
 
 @pytest.mark.parametrize("name", ["start_conversation", "send_message"])
