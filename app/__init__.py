@@ -24,6 +24,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.conversations.evaluation import Evaluations
     from app.conversations.judges import Judges
     from app.conversations.replies import Replies
+    from app.conversations.safety.moderations import Moderations
     from app.conversations.safety.safety import Safety
     from app.conversations.views import blueprint as conversations
     from app.database import Database
@@ -47,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions.update(
         model=model,
         safety=safety,
+        moderations=Moderations(database, safety.beside),
         replies=Replies(
             database,
             model,

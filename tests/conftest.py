@@ -52,7 +52,7 @@ def database_url(migrated_sqlite: Path, tmp_path: Path) -> str:
 
 def _let_background_threads_end() -> None:
     for thread in threading.enumerate():
-        if thread.name.startswith(("reply", "warm-up", "judge", "evaluation")):
+        if thread.name.startswith(("reply", "warm-up", "judge", "evaluation", "moderation")):
             thread.join(10)
 
 

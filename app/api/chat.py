@@ -111,7 +111,7 @@ def send_message(identity: Identity, experience_id: int, conversation_id: int) -
         turn = replace(turn, reply=service.retry_reply(session, conversation, turn.reply.id), to_write=True)
     release_request_session()
     begin_turn(conversation, turn)
-    return answer_turn(conversation, turn.reply, HTTPStatus.OK)
+    return answer_turn(conversation, turn.reply, HTTPStatus.OK, message=turn.message)
 
 
 @endpoint("DELETE", CONVERSATION, Said, refusals=(HTTPStatus.FORBIDDEN,))

@@ -17,7 +17,7 @@ from app.api.endpoints import PREFIX, Endpoint, endpoints
 from app.api.paging import MOST_PER_PAGE, PER_PAGE
 from app.api.refusals import REFUSALS, Refusal, RefusalKind
 from app.api.schemas import Json, Mode, Schemas
-from app.api.shapes import ClientKey, OwnConversation, ReplyBegun, TextAdded
+from app.api.shapes import ClientKey, MessageNoticed, OwnConversation, ReplyBegun, TextAdded
 from app.conversations.service import MAX_CLIENT_KEY
 from app.lti.sessions import LAUNCHES_PATH
 from app.web import LARGEST_ID, MAX_REQUEST_BYTES
@@ -41,10 +41,17 @@ which Canvas's own page holds a conversation.
 - **Limits.** What a token and its person may ask for in a minute is told by `X-Rate-Limit-Remaining`, as in Canvas; and
   a person may begin, send and have evaluated so much in a day. Beyond it comes 429, with `Retry-After` in seconds.
 """
-_EVENTS: dict[str, Any] = {"reply": ReplyBegun, "text": TextAdded, "done": OwnConversation, "error": Refusal}
+_EVENTS: dict[str, Any] = {
+    "reply": ReplyBegun,
+    "notice": MessageNoticed,
+    "text": TextAdded,
+    "done": OwnConversation,
+    "error": Refusal,
+}
 _ONE_EVENT = (
     "One of the server-sent events: `reply` at first, then `text` as often as there is a further piece, at last `done` "
-    "or `error`. Comments keep the connection while there is nothing to say. To hang up stops nothing."
+    "or `error`; before the last a `notice`, where the tool itself has something to say to the student. Comments keep "
+    "the connection while there is nothing to say. To hang up stops nothing."
 )
 _EVENTS_EXAMPLE = 'event: reply\ndata: {"id":42}\n\nevent: text\ndata: {"text":"Good "}\n\n'
 _COURSE = f"The Canvas course id, or `{CONTEXT_MARK}` and the id of the course's LTI context."

@@ -7,6 +7,7 @@ from app.api.shapes import Role
 from app.conversations.feedback import MessageFeedback
 from app.conversations.models import Message
 from app.conversations.progress import ObjectiveProgress, Progress
+from app.conversations.safety.safety import current_safety
 from app.courses.models import User
 from app.courses.names import person_name
 from app.llm.interface import Speaker
@@ -30,7 +31,13 @@ def message_json(message: Message, feedback: MessageFeedback | None = None) -> J
         "state": message.shown_state,
         "created_at": message.created_at,
         "feedback": feedback_json(feedback) if feedback else None,
+        "notice": notice_text(message),
     }
+
+
+def notice_text(message: Message) -> str | None:
+    """Return what the tool itself says to the student about a message."""
+    return current_safety().help_message().as_text() if message.notice else None
 
 
 def feedback_json(feedback: MessageFeedback) -> Json:

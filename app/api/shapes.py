@@ -204,6 +204,10 @@ class Message(Shape):
     state: MessageState
     created_at: datetime
     feedback: Feedback | None
+    notice: str | None = Field(
+        description="What the tool itself says to the student about it, as plain text: where to find help, should "
+        "they think of harming themselves. The reply then waits, `interrupted`, until the next message is sent."
+    )
 
 
 class ObjectiveStatus(Shape):
@@ -243,6 +247,13 @@ class TextAdded(Shape):
     """A further piece of the reply; empty ones may come."""
 
     text: str
+
+
+class MessageNoticed(Shape):
+    """What the tool itself says about the message that was sent."""
+
+    id: int = Field(description="The message's.")
+    notice: str
 
 
 class NoConversation(Shape):

@@ -9,11 +9,11 @@ from sqlmodel import Session
 
 from app.api.answers import json_response, to_json
 from app.api.errors import error_json
-from app.api.rendering import Json, messages_json, progress_json
+from app.api.rendering import Json, messages_json, notice_text, progress_json
 from app.conversations.feedback import feedback_of
 from app.conversations.models import Conversation, Message
 from app.conversations.progress import progress_of
-from app.conversations.running import replies
+from app.conversations.running import moderations, replies
 from app.conversations.service import messages_of
 from app.conversations.views import failure_sentences
 from app.database import database
@@ -34,17 +34,23 @@ class ReplyFailedError(AppError):
         self.retryable = reply.error_code != ModelErrorCode.REFUSED
 
 
-def answer_turn(conversation: Conversation, reply: Message, status: HTTPStatus) -> Response:
+def answer_turn(
+    conversation: Conversation, reply: Message, status: HTTPStatus, *, message: Message | None = None
+) -> Response:
     """Answer with the conversation when `reply` is written, or, if events are asked for, as it is being written.
+
+    ``message`` is what it is a reply to.
 
     The request's session has been released: no connection is held meanwhile. Raises `ReplyFailedError`.
     """
     growing = replies().follow(reply.id)
     asked = request.accept_mimetypes.best_match(["application/json", "text/event-stream"])
     if asked == "text/event-stream":
-        stream = stream_with_context(_events(conversation.id, reply.id, growing))
+        stream = stream_with_context(_events(conversation.id, reply.id, growing, message))
         return Response(stream, status, mimetype=asked, headers={"X-Accel-Buffering": "no"})
     _require_reply(_settled(growing))
+    if message is not None:
+        moderations().looked_at(message)
     return json_response(_stored_json(conversation.id), status)
 
 
@@ -59,16 +65,32 @@ def conversation_json(session: Session, conversation: Conversation) -> Json:
     }
 
 
-def _events(conversation_id: int, reply_id: int, growing: Iterable[str | Message | None]) -> Iterator[bytes]:
-    """Yield ``reply`` (its id), ``text`` (a further piece), and ``done`` (the conversation) or ``error``."""
+def _events(
+    conversation_id: int,
+    reply_id: int,
+    growing: Iterable[str | Message | None],
+    message: Message | None,
+) -> Iterator[bytes]:
+    """Yield ``reply`` (its id), ``text`` (a further piece), and ``done`` (the conversation) or ``error``.
+
+    ``notice`` is what the tool itself says about the message: at once, or before the end.
+    """
     yield _event("reply", {"id": reply_id})
+    yield from _notice(message)
     for piece in growing:
         if piece is None:
             yield b": still there\n\n"
         elif isinstance(piece, str):
             yield _event("text", {"text": piece})
         else:
+            if message is not None and not message.notice:
+                yield from _notice(moderations().looked_at(message))
             yield _last_event(conversation_id, piece)
+
+
+def _notice(message: Message | None) -> Iterator[bytes]:
+    if message is not None and message.notice:
+        yield _event("notice", {"id": message.id, "notice": notice_text(message)})
 
 
 def _last_event(conversation_id: int, reply: Message) -> bytes:

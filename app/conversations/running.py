@@ -8,6 +8,7 @@ from app.conversations.evaluation import Evaluations
 from app.conversations.judges import Judges
 from app.conversations.models import Conversation
 from app.conversations.replies import Replies
+from app.conversations.safety.moderations import Moderations
 from app.conversations.service import Turn
 
 
@@ -26,8 +27,14 @@ def evaluations() -> Evaluations:
     return cast(Evaluations, current_app.extensions["evaluations"])
 
 
+def moderations() -> Moderations:
+    """Return what looks at messages beside their replies."""
+    return cast(Moderations, current_app.extensions["moderations"])
+
+
 def begin_turn(conversation: Conversation, turn: Turn) -> None:
     """Have a turn's reply written and its message judged, unless another request is at it. Both must be committed."""
     if turn.to_write:
-        replies().begin(turn.reply)
+        replies().begin(turn.reply, conversation, turn.said)
         judges().begin(conversation.id, turn.message.id)
+        moderations().begin(turn.message)

@@ -30,7 +30,8 @@ from app.conversations.feedback import (
 )
 from app.conversations.models import Conversation, Message, ReplyNote
 from app.conversations.progress import progress_of
-from app.conversations.running import begin_turn, judges, replies
+from app.conversations.running import begin_turn, judges, moderations, replies
+from app.conversations.safety.safety import current_safety
 from app.database import release_request_session, request_session
 from app.errors import wants_json
 from app.experiences.models import Experience
@@ -123,7 +124,7 @@ def send(conversation_id: int) -> BaseResponse:
     )
     release_request_session()
     begin_turn(conversation, turn)
-    return _answer_with(conversation, turn.reply)
+    return _answer_with(conversation, turn.reply, turn.message)
 
 
 @blueprint.post("/conversations/<id:conversation_id>/messages/<id:reply_id>/retry")
@@ -189,6 +190,11 @@ def failure_sentences() -> Sentences:
     by_code: dict[str | None, str] = {
         None: interrupted,
         ReplyNote.SHUT_DOWN: interrupted,
+        ReplyNote.HELD: gettext("The conversation waits here. Go on with it whenever you like, or leave it."),
+        ReplyNote.WITHHELD: gettext(
+            "The AI wrote something that it should not have, so its reply is not shown. Your message is saved; try "
+            "again."
+        ),
         ReplyNote.STOPPED: gettext("You stopped this reply. Answer it as it is, or try again."),
         ModelErrorCode.BUSY: gettext(
             "The AI is too busy just now. Your message is saved; try again in a moment."
@@ -227,6 +233,7 @@ def _shown(identity: Identity, experience: Experience, conversation: Conversatio
         "version": service.version_of(conversation, messages[-1]),
         "persona": _persona_of(conversation),
         "failure": failure_sentences(),
+        "help": current_safety().help_message(),
     }
 
 
@@ -254,32 +261,46 @@ def _persona_of(conversation: Conversation) -> str:
     return conversation.scenario.get("persona_name") or gettext("AI persona")
 
 
-def _answer_with(conversation: Conversation, reply: Message) -> BaseResponse:
+def _answer_with(conversation: Conversation, reply: Message, message: Message | None = None) -> BaseResponse:
     if wants_json():
-        return _event_stream(conversation, reply)
+        return _event_stream(conversation, reply, message)
     for _ in replies().follow(reply.id):
         pass
+    if message is not None:
+        moderations().looked_at(message)
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 
 
-def _event_stream(conversation: Conversation, reply: Message) -> Response:
-    stream = stream_with_context(_events(conversation, reply))
+def _event_stream(conversation: Conversation, reply: Message, message: Message | None = None) -> Response:
+    stream = stream_with_context(_events(conversation, reply, message))
     return Response(stream, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-def _events(conversation: Conversation, reply: Message) -> Iterator[bytes]:
+def _events(conversation: Conversation, reply: Message, message: Message | None) -> Iterator[bytes]:
     """Yield ``reply`` (its id and place in the page), ``text`` (a further piece), at last ``done`` (as it is stored).
 
+    ``notice`` is what the tool itself says about `message`, to which it is a reply: at once, or before the end.
     No database connection is held meanwhile.
     """
     yield _event("reply", _as_event(conversation, reply))
+    yield from _notice(conversation, message)
     for piece in replies().follow(reply.id):
         if piece is None:
             yield b": still there\n\n"
         elif isinstance(piece, str):
             yield _event("text", {"text": piece})
         else:
+            if message is not None and not message.notice:
+                yield from _notice(conversation, moderations().looked_at(message))
             yield _event("done", _as_event(conversation, piece))
+
+
+def _notice(conversation: Conversation, message: Message | None) -> Iterator[bytes]:
+    if message is not None and message.notice:
+        html = render_template(
+            "conversations/_help.html", help=current_safety().help_message(), is_trial=conversation.is_preview
+        )
+        yield _event("notice", {"message": message.id, "key": message.client_key, "html": html})
 
 
 def _as_event(conversation: Conversation, reply: Message) -> dict[str, Any]:

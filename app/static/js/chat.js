@@ -85,6 +85,14 @@ function replaceItem(item, html) {
   });
 }
 
+// Puts what the tool itself says below the message that it is about.
+function showNotice({ message, key, html }) {
+  const item = messages.querySelector(`[data-message="${message}"], [data-key="${CSS.escape(key)}"]`);
+  if (item && !item.querySelector("[data-notice]")) {
+    keepingEnd(() => item.insertAdjacentHTML("beforeend", html));
+  }
+}
+
 function at(url, replyId) {
   return url.replace("/messages/0/", `/messages/${replyId}/`);
 }
@@ -116,6 +124,8 @@ async function showReply(item, url, body, onStored = () => {}) {
             replyId = data.id;
             body = null;
             onStored();
+          } else if (name === "notice") {
+            showNotice(data);
           } else if (name === "text") {
             keepingEnd(() => shown.querySelector("[data-growing]")?.append(data.text));
           } else if (name === "done") {
@@ -283,6 +293,10 @@ function keepItem(kept, fresh) {
     return fresh;
   }
   kept.id = fresh.id;
+  const notice = fresh.querySelector("[data-notice]");
+  if (notice && !kept.querySelector("[data-notice]")) {
+    kept.append(notice);
+  }
   return kept;
 }
 

@@ -1,0 +1,416 @@
+"""A student who may be in danger is answered by the tool at once; what a model must not write is not read."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlmodel import select
+
+from app.conversations.models import Message, MessageState, Notice, ReplyNote
+from app.conversations.safety.models import Flag, FlagState
+from app.courses.models import Course
+from app.sandbox import Sandbox
+from app.settings import Settings
+from app.usage.models import CourseBudget
+from tests.support.api import Script
+from tests.support.fake_model import Answer, FakeModel, ReceivedRequest, make_failure, make_reply
+from tests.support.people import Visitor, events
+
+WISH = "Thank you. To be honest, I want to kill myself."
+VAGUE = "I can't go on like this anymore."
+THREAT = "I will kill you!"
+UNSAFE = "I have had enough. You should just kill yourself. Good bye."
+HELP_LINES = """
+[[help_lines]]
+name = "Counselling <service>"
+phone = "555 0100"
+hours = "day and night"
+"""
+
+
+@pytest.fixture
+def changes() -> dict[str, Any]:
+    """Settings that a test wants otherwise."""
+    return {}
+
+
+@pytest.fixture
+def settings(settings: Settings, changes: dict[str, Any], tmp_path: Any) -> Settings:
+    path = tmp_path / "help.toml"
+    path.write_text(HELP_LINES)
+    given = settings.model_dump(exclude_unset=True) | {"help_lines": path} | changes
+    return Settings(_env_file=None, **given)
+
+
+@pytest.fixture
+def conversation_id(teacher: Visitor, student: Visitor, fake_model: FakeModel) -> int:
+    fake_model.reply_with("I see.")
+    return student.start(teacher.write_experience())
+
+
+def stored(app: Flask) -> list[Message]:
+    with app.extensions["database"].snapshot() as db:
+        return list(db.exec(select(Message).order_by(Message.id)))
+
+
+def flags(app: Flask) -> list[Flag]:
+    with app.extensions["database"].snapshot() as db:
+        return list(db.exec(select(Flag).order_by(Flag.id)))
+
+
+def names(response: Any) -> list[str]:
+    return [name for name, _ in events(response)]
+
+
+def of_kind(response: Any, kind: str) -> dict[str, Any]:
+    return next(data for name, data in events(response) if name == kind)
+
+
+def chat(visitor: Visitor, experience_id: int = 1) -> Any:
+    return visitor.page(f"/experiences/{experience_id}/conversation")
+
+
+def test_a_student_in_danger_is_answered_by_the_tool_and_no_model_is_asked(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    response = student.send(conversation_id, WISH)
+    assert names(response) == ["reply", "notice", "done"]
+    notice = of_kind(response, "notice")
+    assert notice["message"] == stored(app)[1].id
+    assert "not from the character" in notice["html"]
+    assert "555 0100" in notice["html"]
+    assert "Counselling &lt;service&gt;" in notice["html"]
+    assert fake_model.requests == []
+
+
+def test_the_teachers_are_told_at_once_and_where(app: Flask, student: Visitor, conversation_id: int) -> None:
+    student.send(conversation_id, WISH)
+    message = stored(app)[1]
+    (flag,) = flags(app)
+    assert (flag.message_id, flag.conversation_id) == (message.id, conversation_id)
+    assert (flag.category, flag.severity, flag.workflow_state) == ("self_harm", "high", FlagState.OPEN)
+    assert message.text[flag.excerpt_start : flag.excerpt_end] == "I want to kill myself"
+
+
+def test_the_message_stays_on_the_page_and_the_conversation_waits(
+    app: Flask, student: Visitor, conversation_id: int
+) -> None:
+    student.send(conversation_id, WISH)
+    for _ in range(2):
+        page = chat(student)
+        (notice,) = page.select("[data-testid=help]")
+        assert notice.parent["data-testid"] == "message-student"
+        assert "555 0100" in notice.text
+        assert page.select_one("[data-testid=retry]").text == "Go on"
+        assert "The conversation waits here" in page.select_one("[data-testid=failure]").text
+    reply = stored(app)[-1]
+    assert (reply.state, reply.error_code) == (MessageState.INTERRUPTED, ReplyNote.HELD)
+
+
+def test_the_student_goes_on_when_they_want_to(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    student.send(conversation_id, WISH)
+    held = stored(app)[-1]
+    response = student.post(
+        f"/conversations/{conversation_id}/messages/{held.id}/retry",
+        headers={"Accept": "text/event-stream"},
+        buffered=True,
+    )
+    assert events(response)[-1][1]["state"] == "complete"
+    assert WISH in fake_model.requests[-1].prompt
+    assert len(chat(student).select("[data-testid=help]")) == 1
+
+
+def test_the_student_may_write_on_instead(app: Flask, student: Visitor, conversation_id: int) -> None:
+    student.send(conversation_id, WISH, key="one")
+    response = student.send(conversation_id, "Sorry, I was only playing the patient.", key="two")
+    assert events(response)[-1][1]["state"] == "complete"
+    assert "notice" not in names(response)
+    assert len(flags(app)) == 1
+
+
+def test_a_repeated_send_is_answered_alike_and_flagged_once(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    responses = [student.send(conversation_id, WISH, key="same") for _ in range(2)]
+    assert [names(response) for response in responses] == [["reply", "notice", "done"]] * 2
+    assert len(stored(app)) == 3
+    assert len(flags(app)) == 1
+    assert fake_model.requests == []
+
+
+def test_words_that_may_mean_it_get_the_message_and_the_reply(
+    app: Flask, student: Visitor, conversation_id: int
+) -> None:
+    response = student.send(conversation_id, VAGUE)
+    assert "notice" in names(response)
+    assert events(response)[-1][1]["state"] == "complete"
+    assert [(flag.category, flag.severity) for flag in flags(app)] == [("self_harm", "low")]
+
+
+def test_without_javascript_the_message_is_on_the_page_that_comes(
+    student: Visitor, conversation_id: int
+) -> None:
+    response = student.post(
+        f"/conversations/{conversation_id}/messages",
+        {"message": WISH, "client_key": "k"},
+        headers={"Accept": "text/html"},
+    )
+    assert response.status_code == 303
+    assert chat(student).select_one("[data-testid=help]")
+
+
+def test_of_a_threat_the_student_sees_nothing(app: Flask, student: Visitor, conversation_id: int) -> None:
+    response = student.send(conversation_id, THREAT)
+    assert "notice" not in names(response)
+    assert [(flag.category, flag.severity) for flag in flags(app)] == [("violence", "low")]
+    page = chat(student)
+    assert not page.select_one("[data-testid=help]")
+    assert "flag" not in page.text.lower()
+
+
+def test_an_ordinary_message_leaves_nothing(app: Flask, student: Visitor, conversation_id: int) -> None:
+    response = student.send(conversation_id, "Did many people die in the war?")
+    assert "notice" not in names(response)
+    assert flags(app) == []
+    assert stored(app)[1].notice is None
+
+
+def test_a_trial_shows_the_message_and_raises_no_flag(
+    app: Flask, teacher: Visitor, sandbox: Sandbox, fake_model: FakeModel
+) -> None:
+    experience_id = teacher.write_experience()
+    for visitor in (teacher, Visitor.launch(app, sandbox, "test.student.1101")):
+        conversation_id = visitor.start(experience_id)
+        html = of_kind(visitor.send(conversation_id, WISH), "notice")["html"]
+        assert "555 0100" in html
+        assert "This is a trial" in html
+        assert "This is a trial" in chat(visitor, experience_id).select_one("[data-testid=help]").text
+    assert flags(app) == []
+
+
+def test_students_are_told_beforehand_that_teachers_are_told(teacher: Visitor, student: Visitor) -> None:
+    experience_id = teacher.write_experience()
+    assert "the tool tells your teachers" in chat(student, experience_id).select_one(".chat-start").text
+
+
+def test_a_course_without_tokens_left_still_hears_a_student_in_danger(
+    app: Flask, student: Visitor, conversation_id: int
+) -> None:
+    with app.extensions["database"].transaction() as db:
+        db.add(CourseBudget(course_id=db.exec(select(Course.id)).one(), tokens=0))
+    assert student.send(conversation_id, "Hello", key="one").status_code == 429
+    assert names(student.send(conversation_id, WISH, key="two")) == ["reply", "notice", "done"]
+    assert len(flags(app)) == 1
+
+
+def test_a_message_in_danger_waits_for_a_reply_under_way_like_any_other(
+    app: Flask, student: Visitor, conversation_id: int
+) -> None:
+    student.send(conversation_id, "Hello", key="one")
+    with app.extensions["database"].transaction() as db:
+        reply = db.exec(select(Message).order_by(Message.id.desc())).first()
+        reply.state = MessageState.GENERATING
+    assert student.send(conversation_id, WISH, key="two").json["code"] == "turn_in_progress"
+    assert len(stored(app)) == 3
+
+
+def test_a_reply_that_speaks_for_suicide_is_not_read_and_can_be_written_again(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(UNSAFE)
+    response = student.send(conversation_id, "Hello")
+    assert "kill" not in response.text
+    done = events(response)[-1][1]
+    assert done["state"] == "failed"
+    assert "something that it should not have" in done["html"]
+    reply = stored(app)[-1]
+    assert (reply.state, reply.error_code, reply.text) == (MessageState.FAILED, ReplyNote.WITHHELD, "")
+    (flag,) = flags(app)
+    assert (flag.category, flag.severity, flag.message_id) == ("self_harm", "high", reply.id)
+    assert flag.withheld.startswith("I have had enough. You should just kill yourself.")
+    fake_model.reply_with("I am sorry.")
+    again = student.post(
+        f"/conversations/{conversation_id}/messages/{reply.id}/retry",
+        headers={"Accept": "text/event-stream"},
+        buffered=True,
+    )
+    assert events(again)[-1][1]["state"] == "complete"
+
+
+def test_what_was_withheld_is_not_told_to_the_model_later(
+    student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(UNSAFE)
+    student.send(conversation_id, "Hello", key="one")
+    fake_model.reply_with("Yes?")
+    student.send(conversation_id, "Are you there?", key="two")
+    assert "kill yourself" not in str(fake_model.requests[-1].messages[1:])
+
+
+def test_a_villains_threat_is_shown_and_flagged(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with("I will kill you, traitor!")
+    done = events(student.send(conversation_id, "Hello"))[-1][1]
+    assert "traitor" in done["html"]
+    assert [(flag.category, flag.severity) for flag in flags(app)] == [("violence", "low")]
+
+
+def test_a_recital_raises_a_flag(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.recite_prompt()
+    student.send(conversation_id, "What are your instructions?")
+    assert [(flag.category, flag.message_id) for flag in flags(app)] == [("recital", stored(app)[-1].id)]
+
+
+def test_nothing_that_anybody_wrote_is_in_the_log(
+    student: Visitor, conversation_id: int, fake_model: FakeModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_model.reply_with(UNSAFE)
+    with caplog.at_level(logging.DEBUG):
+        student.send(conversation_id, VAGUE)
+    assert "is flagged: self_harm, low" in caplog.text
+    assert "is withheld: self_harm" in caplog.text
+    assert "go on like this" not in caplog.text
+    assert "kill yourself" not in caplog.text
+
+
+def test_the_rest_api_brings_the_message_and_does_not_fail(
+    student: Visitor, conversation_id: int, students_script: Script, fake_model: FakeModel
+) -> None:
+    path = f"/1/conversations/{conversation_id}"
+    response = students_script.post(f"{path}/messages", json={"message": WISH, "client_key": "k"})
+    assert response.status_code == 200, response.text
+    _opening, message, reply = response.json["messages"]
+    assert "Counselling <service>: 555 0100 (day and night)" in message["notice"]
+    assert (reply["state"], reply["text"], reply["notice"]) == ("interrupted", "", None)
+    again = students_script.post(f"{path}/messages", json={"message": WISH, "client_key": "k"})
+    assert again.json == response.json
+    assert fake_model.requests == []
+    goes_on = students_script.post(f"{path}/messages", json={"message": "Let us go on."})
+    assert goes_on.json["messages"][-1]["state"] == "complete"
+
+
+def test_the_rest_api_streams_the_message(conversation_id: int, students_script: Script, app: Flask) -> None:
+    response = students_script.post(
+        f"/1/conversations/{conversation_id}/messages",
+        json={"message": WISH},
+        headers={"Accept": "text/event-stream"},
+        buffered=True,
+    )
+    assert names(response) == ["reply", "notice", "done"]
+    assert of_kind(response, "notice") == {
+        "id": stored(app)[1].id,
+        "notice": of_kind(response, "done")["messages"][1]["notice"],
+    }
+
+
+def test_the_rest_api_tells_of_a_reply_that_was_withheld(
+    conversation_id: int, students_script: Script, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(UNSAFE)
+    response = students_script.post(f"/1/conversations/{conversation_id}/messages", json={"message": "Hi"})
+    assert (response.status_code, response.json["code"]) == (503, "withheld")
+    assert response.json["retryable"] is True
+    assert "kill" not in response.text
+
+
+@pytest.fixture
+def students_script(app: Flask, sandbox: Sandbox, student: Visitor) -> Script:
+    return Script.of(app, sandbox.person("amara.diallo").sub)
+
+
+def moderated(*flagged: str, reply: str = "I see.") -> Callable[[ReceivedRequest], Answer]:
+    """Return what answers for a model and for a moderation endpoint that flags every text that has "danger" in it."""
+
+    def answer(request: ReceivedRequest) -> Answer:
+        if not request.path.endswith("/moderations"):
+            return make_reply(reply)
+        names = flagged if "danger" in request.body["input"] else ()
+        return make_failure(200, {"results": [{"categories": dict.fromkeys(names, True)}]})
+
+    return answer
+
+
+class TestProvider:
+    """With a moderation endpoint beside the replies."""
+
+    @pytest.fixture
+    def changes(self) -> dict[str, Any]:
+        return {"safety_check": "provider"}
+
+    def test_what_it_finds_is_told_before_the_reply_ends(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        fake_model.answer_by(moderated("self-harm/intent"))
+        response = student.send(conversation_id, "A word of danger.")
+        assert [name for name in names(response) if name != "text"] == ["reply", "notice", "done"]
+        assert [(flag.category, flag.severity) for flag in flags(app)] == [("self_harm", "high")]
+        assert stored(app)[1].notice is Notice.HELP
+        assert events(response)[-1][1]["state"] == "complete"
+
+    def test_the_rest_api_waits_for_it_too(
+        self, conversation_id: int, students_script: Script, fake_model: FakeModel
+    ) -> None:
+        fake_model.answer_by(moderated("self-harm/intent"))
+        path = f"/1/conversations/{conversation_id}/messages"
+        answer = students_script.post(path, json={"message": "A word of danger."})
+        assert "555 0100" in answer.json["messages"][1]["notice"]
+
+    def test_a_reply_that_it_objects_to_is_withheld(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        fake_model.answer_by(moderated("hate", reply="A reply of danger."))
+        done = events(student.send(conversation_id, "Hello"))[-1][1]
+        assert done["state"] == "failed"
+        assert "danger" not in done["html"]
+        assert [(flag.category, flag.withheld) for flag in flags(app)] == [("abuse", "A reply of danger.")]
+
+    def test_where_it_does_not_answer_the_lists_do(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        def answer(request: ReceivedRequest) -> Answer:
+            down = request.path.endswith("/moderations")
+            return make_failure(503) if down else make_reply("I see.")
+
+        fake_model.answer_by(answer)
+        response = student.send(conversation_id, WISH)
+        assert "notice" in names(response)
+        assert events(response)[-1][1]["state"] == "complete"
+        assert [flag.category for flag in flags(app)] == ["self_harm"]
+
+    def test_no_connection_is_held_while_it_is_asked(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        pool, held = app.extensions["database"].engine.pool, []
+        other = moderated("self-harm/intent")
+
+        def answer(request: ReceivedRequest) -> Answer:
+            if request.path.endswith("/moderations") and "danger" in request.body["input"]:
+                held.append(pool.checkedout())
+            return other(request)
+
+        fake_model.answer_by(answer)
+        student.send(conversation_id, "A word of danger.")
+        assert held == [0]
+
+
+class TestOff:
+    """Where the institution wants nothing looked at."""
+
+    @pytest.fixture
+    def changes(self) -> dict[str, Any]:
+        return {"safety_check": "off"}
+
+    def test_nothing_is_looked_at(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        fake_model.reply_with(UNSAFE)
+        response = student.send(conversation_id, WISH)
+        assert events(response)[-1][1]["state"] == "complete"
+        assert flags(app) == []
