@@ -86,34 +86,32 @@ _completed = or_(
     col(Conversation.workflow_state) == ConversationState.COMPLETED, col(Conversation.all_objectives_met)
 )
 _in_progress = and_(col(Conversation.workflow_state) == ConversationState.ACTIVE, not_(_completed))
+_id = col(Conversation.id)
+# Of each person the newest conversation of all, and the newest in each standing.
 _held = (
     select_columns(
         col(Conversation.experience_id),
         col(Conversation.user_id),
-        _in_progress.label("in_progress"),
-        _completed.label("completed"),
-        func.row_number()
-        .over(
-            partition_by=(col(Conversation.experience_id), col(Conversation.user_id)),
-            order_by=col(Conversation.id).desc(),
-        )
-        .label("newest"),
+        func.max(_id).label("newest"),
+        func.max(_id).filter(_in_progress).label("in_progress"),
+        func.max(_id).filter(_completed).label("completed"),
     )
     .where(
         col(Conversation.experience_id).in_(bindparam("experience_ids", expanding=True)),
         col(Conversation.is_preview).is_(False),
     )
+    .group_by(col(Conversation.experience_id), col(Conversation.user_id))
     .subquery()
 )
 _TALLIES = (
     select_columns(
         _held.c.experience_id,
         func.count(),
-        func.count().filter(_held.c.in_progress),
-        func.count().filter(_held.c.completed),
+        func.count().filter(_held.c.in_progress == _held.c.newest),
+        func.count().filter(_held.c.completed == _held.c.newest),
     )
     .join(Enrollment, col(Enrollment.user_id) == _held.c.user_id)
-    .where(_held.c.newest == 1, col(Enrollment.course_id) == bindparam("course_id"), IN_CLASS)
+    .where(col(Enrollment.course_id) == bindparam("course_id"), IN_CLASS)
     .group_by(_held.c.experience_id)
 )
 _CLASS_SIZE = (
