@@ -26,7 +26,7 @@ from app import serving
 from app.api.oauth.models import AccessToken
 from app.conversations.models import Conversation, ConversationState
 from app.courses.models import Course, Enrollment, Role, User
-from app.database import Database
+from app.database import Database, utc_now
 from app.experiences.models import Experience, WorkflowState
 from app.lti.models import Deployment, Platform, RegistrationSource
 from app.secret import hash_of, new_secret
@@ -148,6 +148,7 @@ def _fill_course(session: Session, course: Course, students: int) -> int:
             learning_objectives=["Listen actively", "Solve the problem"],
             pedagogical_guidance=WORDS,
             workflow_state=WorkflowState.PUBLISHED,
+            started_at=utc_now(),
         )
         for number in range(EXPERIENCES)
     ]
