@@ -5,6 +5,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
+from app.conversations.models import Conversation, Message
 from app.conversations.safety.findings import Finding
 from app.llm.interface import ChatRequest, Completion
 
@@ -12,17 +13,30 @@ COALESCE = 0.04
 HEARTBEAT_EVERY = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a reply is written from: the conversation, and what was said in it before, oldest first."""
+
+    conversation: Conversation
+    said: Sequence[Message]
+
+
 @dataclass
 class LiveReply:
     """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows, until the reply is done.
 
-    ``request`` is what the model was asked about the experience, and ``completion`` how it ended, once it has.
+    ``scene`` is there where whoever began the reply knew it; ``saved`` is how much of the text stands in the database,
+    ``settled`` the reply as it was stored at its end. ``request`` is what the model was asked about the experience, and
+    ``completion`` how it ended, once it has.
     ``findings`` are what teachers are to look at; ``withheld`` is what the model wrote where nobody is to read it.
     """
 
     reply_id: int
     attempt: int
+    scene: Scene | None = None
     text: str = ""
+    saved: int = 0
+    settled: Message | None = None
     done: bool = False
     started: float = field(default_factory=time.monotonic)
     first_token_ms: int | None = None

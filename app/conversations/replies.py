@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, tuple_, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import Session, col
 
-from app.conversations.live import HEARTBEAT_EVERY, LiveReply
+from app.conversations.live import HEARTBEAT_EVERY, LiveReply, Scene
 from app.conversations.models import Conversation, Message, MessageState, ReplyNote
 from app.conversations.performance import Played, ReplyGuard, play
 from app.conversations.prompt import build_request, secret_of
@@ -36,6 +36,16 @@ POLL_EVERY = 0.4
 SETTLE_PAUSES = (0.5, 2.0)
 TURN_MARGIN = 30.0  # seconds over a turn's own limit after which its writer is given up
 
+_SAVE_TEXT = (
+    update(Message)
+    .where(
+        col(Message.id) == bindparam("of"),
+        col(Message.attempts) == bindparam("by"),
+        col(Message.state) == MessageState.GENERATING,
+    )
+    .values(text=bindparam("so_far"))
+)
+
 
 class _InterruptedError(Exception):
     """What the model writes is wanted no more: the reply was stored as far as it had come."""
@@ -54,9 +64,15 @@ class Replies:
         self._changed = threading.Condition()
         self._keeper: threading.Thread | None = None
 
-    def begin(self, reply: Message) -> None:
-        """Have a reply written, by a thread of its own. No database session may hold the reply's row locked."""
-        live = LiveReply(reply_id=reply.id, attempt=reply.attempts)
+    def begin(
+        self, reply: Message, conversation: Conversation | None = None, said: Sequence[Message] = ()
+    ) -> None:
+        """Have a reply written, by a thread of its own. No database session may hold the reply's row locked.
+
+        The `conversation` and what was `said` in it before the reply are loaded where the caller has not done so.
+        """
+        scene = Scene(conversation, said) if conversation is not None and said else None
+        live = LiveReply(reply_id=reply.id, attempt=reply.attempts, scene=scene)
         with self._changed:
             self._live[live.reply_id] = live
             if self._keeper is None or not self._keeper.is_alive():
@@ -96,7 +112,10 @@ class Replies:
         with self._changed:
             live = self._live.get(reply_id)
         sent = (yield from live.follow()) if live else 0
-        yield from self._follow_stored(reply_id, sent)
+        if live and live.settled:
+            yield live.settled
+        else:
+            yield from self._follow_stored(reply_id, sent)
 
     def _write(self, live: LiveReply) -> None:
         try:
@@ -157,13 +176,17 @@ class Replies:
         return part | {"text": "", "model": live.completion.model}
 
     def _request(self, live: LiveReply) -> tuple[ChatRequest, Secret]:
+        scene = live.scene or self._scene_of(live.reply_id)
+        live.experience_id = scene.conversation.experience_id
+        live.request = self._build(scene.conversation, scene.said)
+        return live.request, secret_of(scene.conversation)
+
+    def _scene_of(self, reply_id: int) -> Scene:
         with self._database.snapshot() as session:
-            reply = session.get_one(Message, live.reply_id)
+            reply = session.get_one(Message, reply_id)
             conversation = session.get_one(Conversation, reply.conversation_id)
-            said = [message for message in messages_of(session, conversation) if message.id < reply.id]
-        live.experience_id = conversation.experience_id
-        live.request = self._build(conversation, said)
-        return live.request, secret_of(conversation)
+            messages = messages_of(session, conversation)
+        return Scene(conversation, [message for message in messages if message.id < reply_id])
 
     def _build(self, conversation: Conversation, said: Sequence[Message]) -> ChatRequest:
         return build_request(conversation, said, self._model.context_tokens, self._max_tokens)
@@ -214,12 +237,13 @@ class Replies:
     def _store(self, live: LiveReply, values: dict[str, Any]) -> None:
         with self._database.transaction() as session:
             written = session.scalars(
-                update(Message).where(_is_ours(live)).values(**values).returning(col(Message.id)),
+                update(Message).where(_is_ours(live)).values(**values).returning(Message),
                 execution_options={"synchronize_session": False},
-            )
-            if written.all():
+            ).one_or_none()
+            if written is not None:
                 self._record_cost(session, live)
                 raise_flags(session, live.reply_id, live.findings, withheld=live.withheld)
+        live.settled = written
 
     def _record_cost(self, session: Session, live: LiveReply) -> None:
         """Count what a reply took, also one that broke off; one that never began took nothing."""
@@ -251,9 +275,15 @@ class Replies:
     def _save(self, under_way: Sequence[LiveReply]) -> None:
         """Renew the leases first: what cannot be saved of one reply must not end the others."""
         self._interrupt(self._renew(under_way), ReplyNote.STOPPED)
-        with self._database.transaction() as session:
-            for live in under_way:
-                session.execute(update(Message).where(_is_ours(live)).values(text=live.text))
+        grown = [(live, live.text) for live in under_way if len(live.text) > live.saved]
+        if grown:
+            with self._database.transaction() as session:
+                session.connection().execute(
+                    _SAVE_TEXT,
+                    [{"of": live.reply_id, "by": live.attempt, "so_far": text} for live, text in grown],
+                )
+        for live, text in grown:
+            live.saved = len(text)
 
     def _renew(self, under_way: Sequence[LiveReply]) -> list[LiveReply]:
         """Renew the leases of replies that are not overlong; return those that are to be stopped."""

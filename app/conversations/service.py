@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha256
+from itertools import pairwise
 
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, Select, func, update
@@ -110,11 +111,14 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A student's message and the reply to it. ``to_write`` is True for the one caller who is to have it written."""
+    """A student's message and the reply to it. ``to_write`` is True for the one caller who is to have it written, who
+    finds in ``said`` the conversation up to the message.
+    """
 
     message: Message
     reply: Message
     to_write: bool
+    said: Sequence[Message] = ()
 
 
 def list_with_status(session: Session, identity: Identity) -> list[tuple[Experience, Status]]:
@@ -265,25 +269,22 @@ def send_message(
 ) -> Turn:
     """Store what the student wrote and an empty reply to it, before any model is called.
 
-    The same ``client_key`` sent again returns the same turn. ``seen`` is the newest message that the sender has read,
+    The conversation must be locked (`conversation_for` with ``to_write``), so that its turns follow one another. The
+    same ``client_key`` sent again returns the same turn. ``seen`` is the newest message that the sender has read,
     where that is known: a conversation that has gone on since is not forked. Raises an `AppError`.
     """
-    if repeated := _turn_by_key(session, conversation, client_key):
+    messages = messages_of(session, conversation)
+    if repeated := _turn_in(messages, client_key):
         return repeated
     text = _checked(text)
     if not conversation.active:
         raise ConversationEndedError(log=f"conversation {conversation.id}")
-    interrupt_abandoned(session, conversation)
-    if seen is not None and newest_message(session, conversation).id > seen:
+    if seen is not None and messages[-1].id > seen:
         raise MovedOnError(log=f"conversation {conversation.id}")
-    _require_turns(session, conversation)
-    try:
-        with session.begin_nested():
-            return _add_turn(session, conversation, text, client_key)
-    except IntegrityError as error:  # a repeated send, or another turn in flight
-        if repeated := _turn_by_key(session, conversation, client_key):
-            return repeated
-        raise TurnInProgressError(log=f"conversation {conversation.id}") from error
+    _require_no_reply_under_way(session, conversation, messages)
+    if not turns_left(conversation, messages):
+        raise TurnsUsedUpError(log=f"conversation {conversation.id}")
+    return _add_turn(session, conversation, messages, text, client_key)
 
 
 def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> Message:
@@ -463,17 +464,21 @@ def _let_wait(reply: Message) -> None:
     reply.state, reply.error_code, reply.lease_until = MessageState.INTERRUPTED, ReplyNote.HELD, None
 
 
-def _require_turns(session: Session, conversation: Conversation) -> None:
-    sent = (
-        select(func.count())
-        .select_from(Message)
-        .where(Message.conversation_id == conversation.id, Message.speaker == Speaker.STUDENT)
-    )
-    if session.exec(sent).one() >= conversation.max_turns:
-        raise TurnsUsedUpError(log=f"conversation {conversation.id}")
+def _require_no_reply_under_way(
+    session: Session, conversation: Conversation, messages: Sequence[Message]
+) -> None:
+    """Give up a reply whose writer is gone. Raises `TurnInProgressError` for any other."""
+    for reply in messages:
+        if reply.abandoned:
+            interrupt_abandoned(session, conversation)
+            session.refresh(reply)
+        elif reply.state is MessageState.GENERATING:
+            raise TurnInProgressError(log=f"conversation {conversation.id}")
 
 
-def _add_turn(session: Session, conversation: Conversation, text: str, client_key: str) -> Turn:
+def _add_turn(
+    session: Session, conversation: Conversation, before: Sequence[Message], text: str, client_key: str
+) -> Turn:
     """Store a message, what is found in it, and a reply to write; where somebody may be in danger, one that waits.
 
     What is written at such a moment is never refused for want of a model's budget, which it does not need.
@@ -486,34 +491,22 @@ def _add_turn(session: Session, conversation: Conversation, text: str, client_ke
     message = Message(
         conversation_id=conversation.id, speaker=Speaker.STUDENT, text=text, client_key=client_key
     )
-    session.add(message)
+    reply = _empty_reply(conversation)
+    conversation.updated_at = utc_now()
+    session.add_all([message, reply])
     session.flush()
     note_findings(session, message, findings)
-    reply = _empty_reply(conversation)
-    session.add(reply)
-    conversation.updated_at = utc_now()
-    session.flush()
     if waits:
         _let_wait(reply)
-    return Turn(message, reply, to_write=not waits)
+    return Turn(message, reply, to_write=not waits, said=(*before, message))
 
 
-def _turn_by_key(session: Session, conversation: Conversation, client_key: str) -> Turn | None:
-    message = session.exec(
-        select(Message).where(Message.conversation_id == conversation.id, Message.client_key == client_key)
-    ).first()
-    if message is None:
-        return None
-    reply = session.exec(
-        select(Message)
-        .where(
-            Message.conversation_id == conversation.id,
-            Message.speaker == Speaker.PERSONA,
-            col(Message.id) > message.id,
-        )
-        .order_by(col(Message.id))
-    ).first()
-    return Turn(message, reply, to_write=False) if reply else None
+def _turn_in(messages: Sequence[Message], client_key: str) -> Turn | None:
+    """Find the turn that was sent with this key; its reply comes right after its message."""
+    for message, reply in pairwise(messages):
+        if message.speaker is Speaker.STUDENT and message.client_key == client_key:
+            return Turn(message, reply, to_write=False)
+    return None
 
 
 def _checked(text: str) -> str:
