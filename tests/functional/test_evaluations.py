@@ -327,7 +327,8 @@ def test_metrics_that_learners_may_see_are_shown_to_them_after_finishing(
     assert "81 of 100" not in page.text
     part = evaluation_part(teacher, conversation_id)
     assert [
-        metric.select_one(".mark-head").text.split()[0] for metric in part.select("[data-testid=metric]")
+        metric.select_one(".objective-mark-head").text.split()[0]
+        for metric in part.select("[data-testid=metric]")
     ] == [
         "Empathy",
         "Pace",

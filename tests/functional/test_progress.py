@@ -221,6 +221,7 @@ def test_a_teacher_overrules_in_their_name_and_the_judge_changes_nothing_after(
     assert second.decided_at is not None
     page = teacher.page(f"/conversations/{conversation_id}/transcript").select_one("[data-testid=progress]")
     assert page.text.count("Miriam Okafor") == 2
+    assert LISTENS[:-1] in page.text
     overrule(teacher, conversation_id, 0, "1")
     assert stored(app, conversation_id).all_objectives_met
     overrule(teacher, conversation_id, 1, "0")
@@ -424,7 +425,7 @@ def test_marks_of_a_real_model_carry_no_warning(
     assert not chat_page(student, app, conversation_id).select_one("[data-testid=demo-note]")
     transcript = teacher.page(f"/conversations/{conversation_id}/transcript")
     assert not transcript.select_one("[data-testid=demo-note]")
-    assert "Judged by fake" in transcript.select_one("[data-testid=progress]").text
+    assert "Judged covered by fake" in transcript.select_one("[data-testid=progress]").text
 
 
 def test_the_page_to_print_shows_the_marks_of_each_conversation(
