@@ -197,15 +197,10 @@ def _check_keys(key_set: dict[str, Any]) -> None:
 
 
 def _without_loopback_port(address: str) -> str | None:
-    try:
-        parts = urlsplit(address)
-        host = parts.hostname or ""
-        _ = parts.port  # raises for what is none
-    except ValueError:
+    host = urlsplit(address).hostname if web_address(address) else None
+    if host is None or not address.startswith("http:") or not is_loopback(host):
         return None
-    if parts.scheme != "http" or not is_loopback(host) or "@" in parts.netloc:
-        return None
-    return parts._replace(netloc=host).geturl()
+    return urlsplit(address)._replace(netloc=host).geturl()
 
 
 def _service_user(session: Session, client: OAuthClient) -> User:

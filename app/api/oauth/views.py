@@ -244,9 +244,11 @@ def _read_query() -> MultiDict[str, str]:
 
 def _read_body() -> MultiDict[str, str]:
     """Return the parameters of a body, form or JSON, each once (RFC 6749, section 3.2)."""
-    if "Authorization" in request.headers and request.authorization is None:
+    header = request.headers.get("Authorization")
+    # What follows its scheme may be no more than whitespace, which Authlib stumbles over.
+    if header is not None and (request.authorization is None or len(header.split()) == 1):
         raise InvalidClientError("The Authorization header cannot be read.")
-    body = request.form if not request.is_json else _from_json(request.get_json(silent=True))
+    body = _from_json(_read_json()) if request.is_json else request.form
     for _name, values in body.lists():
         if len(values) > 1 or not values[0].isprintable():
             raise InvalidRequestError(
@@ -255,6 +257,13 @@ def _read_body() -> MultiDict[str, str]:
     if not body.get("grant_type"):
         raise InvalidRequestError("Missing 'grant_type'.")
     return body
+
+
+def _read_json() -> object:
+    try:
+        return request.get_json(silent=True)
+    except RecursionError:
+        return None
 
 
 def _from_json(content: object) -> MultiDict[str, str]:

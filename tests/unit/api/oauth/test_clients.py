@@ -51,6 +51,8 @@ def test_people_are_sent_where_it_was_registered(registered: str, asked: str) ->
         ("http://127.0.0.1/back", "http://127.0.0.1:99999/back"),
         ("http://127.0.0.1/back", "http://127.0.0.1.evil.example/back"),
         ("http://127.0.0.1/back", "http://[::1/back"),
+        ("http://[::1]/back", "http://[::1]evil.example/back"),
+        ("http://127.0.0.1/back", f"http://127.0.0.1:{3000 * '0'}1/back"),
         ("http://127.0.0.1/back", ""),
     ],
 )
