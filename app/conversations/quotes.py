@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 from app.conversations.models import Message
@@ -22,6 +23,10 @@ QUOTATION_MARKS = frozenset("'\"`\u00b4\u201a\u201e\u2032\u2033")
 # Scripts that put no spaces between words: there each character is taken as one.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+# Soft hyphens, joiners, marks of direction, variation selectors.
+_UNSEEN = re.compile(
+    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
 )
 _WORD = re.compile(rf"(?=[^\W_])[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
 
@@ -68,41 +73,55 @@ def is_own(quote: str, message: Message, before: Sequence[Message], objectives: 
 
     Others are the persona in what was said `before`, and the teacher in an objective that the message copies whole.
     """
-    copied = [objective for objective in objectives if _words(objective) in _words(message.text)]
-    heard = [(Speaker.PERSONA, _words(objective)) for objective in copied]
-    heard += [(said.speaker, _words(said.text)) for said in before]
-    weights = dict.fromkeys(Speaker, 0)
-    for first, weight in _runs(_WORD.findall(_fold(quote)), heard):
-        weights[first] += weight
-    own, echoed = weights[Speaker.STUDENT], weights[Speaker.PERSONA]
-    return not echoed or (own >= LEAST_QUOTE and own * OWN_SHARE >= echoed)
+    copied = [objective for objective in objectives if _spaced(objective) in _spaced(message.text)]
+    heard = [(Speaker.PERSONA, _spaced(objective)) for objective in copied]
+    heard += [(said.speaker, _spaced(said.text)) for said in before]
+    words = _words(quote)
+    echoed = _echoed(words, heard)
+    others = sum(_weight(words[place]) for place in echoed)
+    own = sum(map(_weight, words)) - others
+    return not echoed or (own >= LEAST_QUOTE and own * OWN_SHARE >= others)
 
 
-def _runs(words: Sequence[str], heard: Sequence[tuple[Speaker, str]]) -> Iterator[tuple[Speaker, int]]:
-    """Cut a quote into runs of words, each with its weight and with who said it first."""
-    start = 0
-    while start < len(words):
-        end = start + 1
-        while end < len(words) and _first_speaker(words[start : end + 1], heard):
+def _echoed(words: Sequence[str], heard: Sequence[tuple[Speaker, str]]) -> set[int]:
+    """Return the places of the words that stand in a run which somebody other than the student said first."""
+
+    def is_echo(start: int, end: int) -> bool:
+        run = f" {' '.join(words[start:end])} "
+        return next((speaker for speaker, text in heard if run in text), None) is Speaker.PERSONA
+
+    echoed: set[int] = set()
+    known = 0
+    for start, shortest in _runs([_weight(word) for word in words]):
+        if shortest > known and is_echo(start, shortest):
+            known = shortest
+            while known < len(words) and is_echo(start, known + 1):
+                known += 1
+            echoed.update(range(start, known))
+    return echoed
+
+
+def _runs(weights: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield for each word the shortest run from it on that is no chance: where it begins and ends."""
+    end = weight = 0
+    for start in range(len(weights)):
+        while weight < ECHO and end < len(weights):
+            weight += weights[end]
             end += 1
-        run = words[start:end]
-        weight = _weight("".join(run))
-        first = _first_speaker(run, heard)
-        if first is Speaker.PERSONA and weight >= ECHO:
-            yield Speaker.PERSONA, weight
-            start = end
-        else:
-            yield Speaker.STUDENT, _weight(words[start])
-            start += 1
+        if weight < ECHO:
+            return
+        yield start, end
+        weight -= weights[start]
 
 
-def _first_speaker(run: Sequence[str], heard: Sequence[tuple[Speaker, str]]) -> Speaker | None:
-    wanted = f" {' '.join(run)} "
-    return next((speaker for speaker, words in heard if wanted in words), None)
+@lru_cache(maxsize=256)
+def _spaced(text: str) -> str:
+    """Return a text's words with a space around each, so that a run of them is found by looking for it."""
+    return f" {' '.join(_words(text))} "
 
 
-def _words(text: str) -> str:
-    return f" {' '.join(_WORD.findall(_fold(text)))} "
+def _words(text: str) -> list[str]:
+    return _WORD.findall(_UNSEEN.sub("", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def _fold(text: str) -> str:
@@ -120,7 +139,7 @@ def _folded(text: str) -> Iterator[tuple[str, int]]:
         (_plain(char), place)
         for place, original in enumerate(unicodedata.normalize("NFC", text))
         for char in unicodedata.normalize("NFKC", original).casefold()
-        if not _is_unseen(char)
+        if not _UNSEEN.match(char)
     )
     for is_space, pairs in groupby(plain, key=lambda pair: pair[0] == " "):
         if is_space:
@@ -137,10 +156,6 @@ def _plain(char: str) -> str:
     if category in {"Pi", "Pf"} or char in QUOTATION_MARKS:
         return "'"
     return "-" if category == "Pd" or char == "\u2212" else char
-
-
-def _is_unseen(char: str) -> bool:
-    return unicodedata.category(char) == "Cf" or "\ufe00" <= char <= "\ufe0f"
 
 
 def _trimmed(text: str) -> str:

@@ -160,3 +160,14 @@ def test_an_echo_is_heard_where_words_are_not_spaced() -> None:
     assert not is_own("抗生素对病毒没有作用", message, before, [])
     message.text = "抗生素只杀死细菌，病毒不受影响。"
     assert is_own("抗生素只杀死细菌，病毒不受影响", message, before, [])
+
+
+def test_a_long_repetition_is_checked_in_good_time() -> None:
+    text = "go on " * 650
+    before = [
+        Message(
+            id=number, conversation_id=1, speaker=(Speaker.PERSONA, Speaker.STUDENT)[number % 2], text=text
+        )
+        for number in range(60)
+    ]
+    assert not is_own(text, Message(id=99, conversation_id=1, speaker=Speaker.STUDENT, text=text), before, [])
