@@ -32,7 +32,7 @@ which Canvas's own page holds a conversation.
 - **Tokens.** One with scopes may do those alone; one without, what its person may do in the course now. A service's is
   an administrator of its platform's courses.
 - **Ids** are integers. **Times** are in UTC, to the second: `2026-02-15T08:56:12Z`. **Lengths** count characters.
-- **Bodies** are JSON or forms, of at most {MAX_REQUEST_BYTES:,} bytes. Lists in forms are written as in Rails:
+- **Bodies** are JSON or forms, of at most {MAX_REQUEST_BYTES:,} bytes. Forms write lists as in Rails:
   `learning_objectives[]=…`, `evaluation_metrics[][name]=…`. Fields that an endpoint does not know are passed over.
 - **Lists** come in pages of {PER_PAGE}, at most {MOST_PER_PAGE}; the `Link` header says where the others are.
 - **Paths** may end in `.json`. A method that a path does not have is answered 405, with `Allow`.
@@ -232,14 +232,12 @@ def _further_parameters(declared: Endpoint, schemas: Schemas) -> list[Json]:
 
 def _body(declared: Endpoint, body: type[BaseModel], schemas: Schemas) -> Json:
     """Describe what is sent. In a form, nested names are only told of: each field has two."""
-    schema, description = schemas.of(body), "What a form leaves empty is `null` in JSON."
-    if declared.wrapper:
-        nested = {"type": "object", "required": [declared.wrapper], "properties": {declared.wrapper: schema}}
+    schema, description = schemas.of(body), "What is `null` in JSON is empty in a form."
+    if wrapper := declared.wrapper:
+        nested = {"type": "object", "required": [wrapper], "properties": {wrapper: schema}}
         schema = {"anyOf": [schema, nested]}
-        description = (
-            f"Fields stand alone or in `{declared.wrapper}`, in forms too: `title=…` or `{declared.wrapper}[title]=…`, "
-            f"`learning_objectives[]=…` or `{declared.wrapper}[learning_objectives][]=…`."
-        )
+        name = next(iter(body.model_fields))
+        description = f"Fields stand alone or in `{wrapper}`; in a form, `{name}=…` or `{wrapper}[{name}]=…`."
     form = {"schema": _reference("schemas", _form_name(body))}
     return {
         "description": description,
