@@ -452,7 +452,7 @@ def test_an_abandoned_reply_is_shown_as_interrupted_at_once(
         newest.state, newest.lease_until = MessageState.GENERATING, utc_now() - timedelta(seconds=1)
     page = student.page(f"/experiences/{_experience_of(student)}/conversation")
     assert page.select_one("[data-testid=retry]")
-    assert "No reply arrived here" in teacher.page(f"/conversations/{conversation_id}/transcript").text
+    assert "The reply broke off here" in teacher.page(f"/conversations/{conversation_id}/transcript").text
 
 
 def test_a_teachers_trial_stays_a_trial(app: Flask, teacher: Visitor) -> None:

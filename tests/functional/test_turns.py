@@ -58,6 +58,11 @@ def newest(app: Flask) -> Message:
         return db.exec(select(Message).order_by(Message.id.desc())).first()
 
 
+def message(app: Flask, message_id: int) -> Message:
+    with app.extensions["database"].snapshot() as db:
+        return db.get_one(Message, message_id)
+
+
 def said(app: Flask, conversation_id: int) -> list[tuple[str, str]]:
     with app.extensions["database"].snapshot() as db:
         query = select(Message).where(Message.conversation_id == conversation_id).order_by(Message.id)
@@ -195,11 +200,10 @@ def test_leaving_a_conversation_stops_its_reply(
         student.post(f"/conversations/{conversation_id}/finish")
     else:
         student.start(experience_id, instead_of=conversation_id)
+    wait_until(lambda: message(app, reply.id).state == "interrupted")
+    assert message(app, reply.id).error_code == "stopped"
+    assert message(app, reply.id).text.startswith("word0")
     assert fake_model.requests[-1].hung_up.wait(5)
-    with app.extensions["database"].snapshot() as db:
-        stopped = db.get_one(Message, reply.id)
-    assert (stopped.state, stopped.error_code) == ("interrupted", "stopped")
-    assert stopped.text.startswith("word0")
 
 
 def test_two_tabs_that_send_at_once_make_one_turn(
