@@ -556,7 +556,7 @@ def test_a_program_that_does_not_show_who_it_is_gets_nothing(
 
 
 @pytest.mark.parametrize(
-    "header", ["Basic /w==", "Basic", "Basic !", "Bearer x", "Nothing", "Basic Og==", "Basic \x1f"]
+    "header", ["Basic /w==", "Basic", "Basic !", "Bearer x", "Nothing", "Basic Og==", "Basic \x1f", "Basic é"]
 )
 def test_a_header_that_says_nothing_is_refused(app: Flask, header: str) -> None:
     answer = app.test_client().post(

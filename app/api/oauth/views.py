@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
 from authlib.oauth2.rfc6749.grants import AuthorizationEndpointMixin
+from authlib.oauth2.rfc6749.util import extract_basic_authorization
 from flask import (
     Blueprint,
     Response,
@@ -244,10 +245,7 @@ def _read_query() -> MultiDict[str, str]:
 
 def _read_body() -> MultiDict[str, str]:
     """Return the parameters of a body, form or JSON, each once (RFC 6749, section 3.2)."""
-    header = request.headers.get("Authorization")
-    # What follows its scheme may be no more than whitespace, which Authlib stumbles over.
-    if header is not None and (request.authorization is None or len(header.split()) == 1):
-        raise InvalidClientError("The Authorization header cannot be read.")
+    _require_readable_header()
     body = _from_json(_read_json()) if request.is_json else request.form
     for _name, values in body.lists():
         if len(values) > 1 or not values[0].isprintable():
@@ -257,6 +255,14 @@ def _read_body() -> MultiDict[str, str]:
     if not body.get("grant_type"):
         raise InvalidRequestError("Missing 'grant_type'.")
     return body
+
+
+def _require_readable_header() -> None:
+    """Refuse what Authlib, which reads it later in the same way, would stumble over."""
+    try:
+        extract_basic_authorization(request.headers)
+    except ValueError as error:
+        raise InvalidClientError("The Authorization header cannot be read.") from error
 
 
 def _read_json() -> object:
