@@ -57,6 +57,13 @@ def test_a_token_is_shown_once_and_works(app: Flask, teacher: Visitor) -> None:
     assert secret[:10] in page
 
 
+def test_pages_say_where_programs_find_the_course(app: Flask, teacher: Visitor) -> None:
+    made = BeautifulSoup(teacher.post("/access-tokens", FORM).text, "html.parser")
+    for page in (teacher.page("/access-tokens"), made):
+        address = page.select_one("[data-testid=api-address]").text
+        assert address == f"{app.config['SETTINGS'].app_url}/api/v1/courses/{BIOLOGY}/ai_experiences"
+
+
 def test_a_list_says_what_a_token_is_for_until_when_and_when_it_was_used(
     app: Flask, teacher: Visitor
 ) -> None:

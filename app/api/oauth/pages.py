@@ -7,6 +7,7 @@ from flask import current_app, flash, redirect, render_template, url_for
 from flask_babel import gettext
 from werkzeug.wrappers import Response
 
+from app.api.caller import CONTEXT_MARK
 from app.api.oauth import tokens
 from app.api.oauth.forms import TokenForm
 from app.api.oauth.scopes import groups_of
@@ -14,6 +15,7 @@ from app.api.oauth.sign_ins import make_ticket
 from app.database import request_session
 from app.identity import Right
 from app.lti.sessions import current_identity, current_launch, launch_blueprint
+from app.web import current_settings
 
 blueprint = launch_blueprint("access", __name__)
 
@@ -45,7 +47,7 @@ def make_token() -> str | tuple[str, int]:
         lifetime=form.lifetime,
         scopes=form.scopes,
     )
-    return render_template("oauth/made.html", issued=issued), HTTPStatus.CREATED
+    return render_template("oauth/made.html", issued=issued, api_address=_api_address()), HTTPStatus.CREATED
 
 
 @blueprint.post("/access-tokens/<id:token_id>/revoke")
@@ -74,4 +76,12 @@ def _show(form: TokenForm | None = None) -> str:
         programs=tokens.allowed_programs(session, identity),
         ticket=make_ticket(cast(str, current_app.secret_key), identity, current_launch().locale),
         groups_of=groups_of,
+        api_address=_api_address(),
     )
+
+
+def _api_address() -> str:
+    """Where programs find the experiences of this course."""
+    course = current_identity().course
+    named = course.canvas_course_id or f"{CONTEXT_MARK}{course.context_id}"
+    return current_settings().app_url + url_for("api.list_experiences", course_id=named)
