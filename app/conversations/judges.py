@@ -96,8 +96,9 @@ class Judges:
             positions = open_positions(session, conversation)
         if not unjudged(conversation, messages):
             return False
-        self._record(conversation, self._judge(conversation, messages, positions))
-        return True
+        judgement = self._judge(conversation, messages, positions)
+        self._record(conversation, judgement)
+        return judgement.until < until
 
     def _judge(
         self, conversation: Conversation, messages: Sequence[Message], positions: Sequence[int]

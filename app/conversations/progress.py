@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func
+from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
 from app.conversations.models import Conversation, ObjectiveMark
@@ -120,6 +120,9 @@ def record_judgement(
     prompt_version: str,
 ) -> None:
     """Cover the objectives that are credited and still undecided; note that messages up to `until` are judged."""
+    if not credits_given:
+        _note_judged(session, conversation_id, until)
+        return
     conversation = session.get_one(Conversation, conversation_id, with_for_update=True)
     rows = [
         ObjectiveMark(
@@ -133,10 +136,17 @@ def record_judgement(
         ).model_dump(exclude={"id"})
         for credit in credits_given
     ]
-    if rows:
-        session.execute(insert_into(session, ObjectiveMark).on_conflict_do_nothing(), rows)
+    session.execute(insert_into(session, ObjectiveMark).on_conflict_do_nothing(), rows)
     conversation.judged_until = max(conversation.judged_until, until)
     _note_whether_all_are_met(session, conversation)
+
+
+def _note_judged(session: Session, conversation_id: int, until: int) -> None:
+    session.execute(
+        update(Conversation)
+        .where(col(Conversation.id) == conversation_id, col(Conversation.judged_until) < until)
+        .values(judged_until=until)
+    )
 
 
 def overrule(
