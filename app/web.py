@@ -4,13 +4,16 @@ import secrets
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 from wsgiref.headers import Headers
 
 from babel import Locale, negotiate_locale
-from flask import Flask, Response, current_app, g, render_template, request
+from flask import Flask, Request, Response, current_app, g, render_template, request
 from flask_babel import LazyString, get_locale
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import IntegerConverter
+from werkzeug.utils import cached_property
+from werkzeug.wsgi import LimitedStream
 from whitenoise import WhiteNoise
 
 from app.courses.names import person_name, role_name
@@ -49,8 +52,35 @@ class IdConverter(IntegerConverter):
         return number if number <= LARGEST_ID else 0
 
 
+class WholeRequest(Request):
+    """A request whose body is read whole or refused, whether it tells its length or comes in chunks."""
+
+    @cached_property
+    def stream(self) -> IO[bytes]:
+        """The body."""
+        if self.content_length is None and "wsgi.input_terminated" in self.environ:
+            return cast(IO[bytes], _Chunks(self.environ["wsgi.input"], MAX_REQUEST_BYTES))
+        return super().stream
+
+
+class _Chunks(LimitedStream):
+    """A body that comes in chunks. Of one beyond the limit, Werkzeug would give the beginning for the whole."""
+
+    def __init__(self, chunks: IO[bytes], limit: int) -> None:
+        super().__init__(chunks, limit, is_max=True)
+        self._chunks = chunks
+
+    def readall(self) -> bytes:
+        """Return the whole body. Raises `RequestEntityTooLarge`."""
+        body = super().readall()
+        if self.is_exhausted and self._chunks.read(1):
+            raise RequestEntityTooLarge
+        return body
+
+
 def configure(app: Flask, settings: Settings) -> None:
     """Set what Flask must know, and the headers and template helpers of every answer."""
+    app.request_class = WholeRequest
     app.config.update(
         SETTINGS=settings,
         SECRET_KEY=settings.secret_key or _development_secret(settings.keys_dir),

@@ -1,8 +1,13 @@
 """Requests that no client should send."""
 
+import json
+from io import BytesIO
+from urllib.parse import urlencode
+
 import pytest
 from flask import Flask
 
+from app.web import MAX_REQUEST_BYTES
 from tests.support.api import Script
 
 LONG = "9" * 3_000
@@ -53,6 +58,25 @@ def test_a_body_over_a_megabyte_is_refused(app: Flask, teachers_script: Script) 
     for sent in ({"json": {"title": "x" * 2**20}}, {"data": {"title": "x" * 2**20}}):
         response = teachers_script.post(**sent)
         assert (response.status_code, response.json["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize(("size", "status"), [(MAX_REQUEST_BYTES, 201), (MAX_REQUEST_BYTES + 1, 413)])
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+def test_a_body_in_chunks_is_taken_whole_or_refused(
+    teachers_script: Script, kind: str, size: int, status: int
+) -> None:
+    fields = {"title": "A", "learning_objective": "B", "pedagogical_guidance": "C"}
+    if kind == "application/json":
+        body = json.dumps(fields).ljust(size)
+    else:
+        body = (urlencode(fields) + "&other=").ljust(size, "x")
+    response = teachers_script.post(
+        input_stream=BytesIO(body.encode()),
+        content_type=kind,
+        headers={"Transfer-Encoding": "chunked"},
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+    assert response.status_code == status
 
 
 def test_an_odd_launch_is_not_there(app: Flask) -> None:
