@@ -15,6 +15,7 @@ from app.conversations.feedback import MessageFeedback, feedback_of
 from app.conversations.models import Conversation, ConversationState, Message
 from app.conversations.progress import Progress, progress_of
 from app.conversations.prompt import Scenario
+from app.conversations.safety.models import Flag
 from app.conversations.service import Status, messages_of, status_of
 from app.courses.models import Enrollment, EnrollmentState, Role, User
 from app.errors import NotFoundError
@@ -22,6 +23,7 @@ from app.experiences.models import Experience, WorkflowState
 from app.identity import Identity, Right
 from app.llm.interface import Speaker
 from app.lti.services.grades import Work
+from app.review.flags import flags_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class ClassList:
 class Transcript:
     """A conversation as a teacher reads it, with the experience as it was when it began.
 
-    ``feedback`` is what the student thought of replies, by the reply's id.
+    ``feedback`` is what the student thought of replies, by the reply's id; ``flags`` are those of messages, by theirs.
     """
 
     experience: Experience
@@ -65,6 +67,7 @@ class Transcript:
     messages: Sequence[Message]
     progress: Progress
     feedback: Mapping[int, MessageFeedback]
+    flags: Mapping[int, Sequence[Flag]]
 
     @property
     def work(self) -> Work:
@@ -120,11 +123,12 @@ def transcript(session: Session, identity: Identity, conversation_id: int) -> Tr
         raise NotFoundError(log=f"conversation {conversation_id}")
     conversation = found[0]
     messages, progress = messages_of(session, conversation), progress_of(session, [conversation])
-    return _as_transcript(found, messages, progress[conversation.id], feedback_of(session, messages))
+    feedback, flags = feedback_of(session, messages), flags_of(session, [conversation])
+    return _as_transcript(found, messages, progress[conversation.id], feedback, flags)
 
 
 def all_transcripts(session: Session, identity: Identity, experience: Experience) -> list[Transcript]:
-    """Load every conversation in which a student has said something, by name and time, to print. Four queries."""
+    """Load every conversation in which a student has said something, by name and time, to print. Five queries."""
     identity.require(Right.READ_TRANSCRIPTS)
     spoken = select(Message.conversation_id).where(Message.speaker == Speaker.STUDENT)
     chosen = (
@@ -143,7 +147,8 @@ def all_transcripts(session: Session, identity: Identity, experience: Experience
         said[message.conversation_id].append(message)
     progress = progress_of(session, [conversation for conversation, _, _ in found])
     feedback = feedback_of(session, chain.from_iterable(said.values()))
-    return [_as_transcript(each, said[each[0].id], progress[each[0].id], feedback) for each in found]
+    flags = flags_of(session, [conversation for conversation, _, _ in found])
+    return [_as_transcript(each, said[each[0].id], progress[each[0].id], feedback, flags) for each in found]
 
 
 def attempts_of(session: Session, read: Transcript) -> Sequence[Conversation]:
@@ -187,7 +192,8 @@ def _as_transcript(
     messages: Sequence[Message],
     progress: Progress,
     feedback: Mapping[int, MessageFeedback],
+    flags: Mapping[int, Sequence[Flag]],
 ) -> Transcript:
     conversation, experience, student = found
     scenario = Scenario.model_validate(conversation.scenario)
-    return Transcript(experience, conversation, student, scenario, messages, progress, feedback)
+    return Transcript(experience, conversation, student, scenario, messages, progress, feedback, flags)

@@ -20,6 +20,7 @@ from app.lti.services.owed import Owed
 from app.lti.services.roster import Rosters
 from app.lti.sessions import current_identity, launch_blueprint
 from app.review import service
+from app.review.flags import open_flags_by_student
 from app.review.forms import GradeForm, grade_form
 
 blueprint = launch_blueprint("review", __name__)
@@ -143,6 +144,7 @@ def _fresh_class(identity: Identity, experience_id: int) -> dict[str, Any]:
         "roster": roster,
         "roster_error": gettext(roster.error) if roster.error else None,
         "class_list": service.class_of(session, identity, found),
+        "flagged": open_flags_by_student(session, found),
     }
 
 
