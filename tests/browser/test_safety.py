@@ -1,0 +1,97 @@
+"""What a student in danger sees, and how teachers deal with it, in a real browser."""
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
+
+from tests.browser.conftest import Demo, open_tool
+from tests.browser.test_accessibility import RULES
+from tests.browser.test_feedback import begin, say
+
+WISH = "Thank you. To be honest, I want to kill myself."
+
+
+def check_page(page: Page) -> None:
+    """Hold the tool's page to the rules of accessibility, and to a phone's width."""
+    frame = next(frame for frame in page.frames if "/launches/" in frame.url)
+    results = Axe().run(frame, options=RULES)
+    assert results.violations_count == 0, results.generate_report()
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert frame.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def flags_of(page: Page, demo: Demo, title: str) -> FrameLocator:
+    """Go from the desk to an experience and on to its flags."""
+    tool = open_tool(page, demo, "miriam.okafor")
+    expect(tool.get_by_test_id("flags")).to_contain_text("open")
+    tool.get_by_role("link", name=title).click()
+    expect(tool.get_by_test_id("experience-flags")).to_have_text("1 open flag")
+    tool.get_by_test_id("experience-flags").click()
+    return tool
+
+
+def test_a_student_is_helped_at_once_and_a_teacher_resolves_the_flag(
+    page: Page, context: BrowserContext, demo: Demo
+) -> None:
+    demo.model.reply_with("I am glad that you told me.")
+    desk = begin(page, demo, "A guest who listens")
+    asked = len(demo.model.requests)
+    say(desk, WISH)
+    notice = desk.get_by_test_id("message-student").get_by_test_id("help")
+    expect(notice).to_contain_text("not from the character you talk with")
+    expect(notice.get_by_role("link")).to_have_attribute("href", "https://findahelpline.com")
+    expect(desk.get_by_test_id("failure")).to_contain_text("The conversation waits here")
+    assert len(demo.model.requests) == asked
+    check_page(page)
+
+    page.reload()
+    desk = page.frame_locator("iframe[title='AI Experiences']")
+    desk.get_by_role("link", name="A guest who listens").click()
+    expect(desk.get_by_test_id("help")).to_have_count(1)
+    desk.get_by_role("button", name="Go on").click()
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("I am glad that you told me.")
+    expect(desk.get_by_test_id("help")).to_have_count(1)
+
+    teaching = context.new_page()
+    tool = flags_of(teaching, demo, "A guest who listens")
+    flag = tool.get_by_test_id("flag")
+    expect(flag).to_contain_text("Self-harm: Amara Diallo")
+    expect(flag.locator("mark")).to_have_text("I want to kill myself")
+    check_page(teaching)
+    flag.get_by_test_id("note").fill("Talked to her today.")
+    flag.get_by_test_id("resolve").click()
+    expect(tool.get_by_test_id("flash")).to_have_text("The flag is resolved.")
+    expect(tool.get_by_test_id("no-flags")).to_be_visible()
+    tool.get_by_label("State").select_option("resolved")
+    tool.get_by_test_id("filter").click()
+    expect(tool.get_by_test_id("decision")).to_contain_text("Talked to her today.")
+    check_page(teaching)
+    tool.get_by_role("link", name="Read it in the transcript").click()
+    expect(tool.get_by_test_id("message-flag")).to_contain_text("Self-harm (resolved)")
+
+
+def test_another_tab_of_the_student_shows_the_message_too(
+    page: Page, context: BrowserContext, demo: Demo
+) -> None:
+    desk = begin(page, demo, "A guest in two tabs")
+    second = context.new_page()
+    other = open_tool(second, demo, "amara.diallo")
+    other.get_by_role("link", name="A guest in two tabs").click()
+    expect(other.get_by_test_id("message-persona")).to_be_visible()
+    page.bring_to_front()
+    say(desk, WISH)
+    expect(desk.get_by_test_id("help")).to_be_visible()
+    second.bring_to_front()
+    expect(other.get_by_test_id("help")).to_be_visible(timeout=15_000)
+    expect(other.get_by_test_id("help")).to_have_count(1)
+
+
+def test_a_reply_that_is_unfit_to_be_read_is_taken_back(page: Page, demo: Demo) -> None:
+    demo.model.reply_with(["I have ", "had enough. ", "You should ", "just kill ", "yourself. "], delay=0.2)
+    desk = begin(page, demo, "A guest who goes too far")
+    say(desk, "Good evening!")
+    expect(desk.get_by_test_id("failure")).to_contain_text("its reply is not shown", timeout=10_000)
+    expect(desk.get_by_test_id("message-persona").last).not_to_contain_text("had enough")
+    demo.model.reply_with("Good evening.")
+    desk.get_by_test_id("retry").click()
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("Good evening.")
