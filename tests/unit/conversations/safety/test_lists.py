@@ -1,5 +1,6 @@
 """The lists that come with the tool, on labelled sentences of seven languages and on texts made to hurt."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from app.conversations.safety.findings import Category, Finding, Severity
 from app.conversations.safety.lists import BUILT_IN, ListCheck, ListError, list_check
 from app.llm.interface import Speaker
+from app.paths import PACKAGE
 
 FOLDER = Path(__file__).parent
 LONGEST = 4_000
@@ -213,3 +215,19 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path: Path, written: str) -> No
 def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ListError, match="is no folder"):
         ListCheck([tmp_path / "missing"])
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+
+
+@pytest.mark.parametrize("speaker", Speaker)
+def test_nothing_in_the_demo_is_found(speaker: Speaker) -> None:
+    seeds = sorted((PACKAGE / "sandbox" / "seeds").glob("*.json"))
+    texts = [text for seed in seeds for text in _texts(json.loads(seed.read_text("utf-8")))]
+    assert len(texts) > 100
+    assert [text for text in texts if list_check().look_at(text, speaker)] == []
