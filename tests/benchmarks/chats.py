@@ -14,6 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -114,7 +115,9 @@ class Load:
         self._host, self._port, self._doors, self._turns = parts.hostname, parts.port, doors, turns
 
     def drive(self) -> list[Turn]:
-        return asyncio.run(self._drive())
+        # In a thread of its own: the browser tests before this keep a loop running in the main one.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: asyncio.run(self._drive())).result()
 
     async def _drive(self) -> list[Turn]:
         pause = REPLY_SECONDS / len(self._doors)
