@@ -1,5 +1,6 @@
 """What every test may use: a migrated database of its own, the application, a platform, people who launch."""
 
+import gc
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
 from sqlmodel import Session
+from werkzeug.routing import Rule
 
 from app import create_app
 from app.database import Database
@@ -24,6 +26,25 @@ from tests.support.ports import free_port
 from tests.support.postgres import postgres_server, run_sql, with_database
 
 TOOL_URL = "http://localhost:8000"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _routes_compile_undisturbed() -> Iterator[None]:
+    """Python 3.11 fails now and then where garbage is collected while code is parsed, as werkzeug does for routes
+    (cpython issue 106905): of a thousand applications, one.
+    """
+    compile_rule = Rule.compile
+
+    def compile_undisturbed(rule: Rule) -> None:
+        gc.disable()
+        try:
+            compile_rule(rule)
+        finally:
+            gc.enable()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "compile", compile_undisturbed)
+        yield
 
 
 @pytest.fixture(scope="session")
