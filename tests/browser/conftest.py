@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,13 @@ class Demo:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    folder = tmp_path_factory.mktemp("demo")
+    with running_demo(tmp_path_factory.mktemp("demo")) as running:
+        yield running
+
+
+@contextmanager
+def running_demo(folder: Path) -> Iterator[Demo]:
+    """Start a demo in a folder, and stop it."""
     port, sandbox_port = free_port(), free_port()
     with FakeModel() as model, (folder / "log").open("wb") as log:
         environment = os.environ | {
@@ -90,8 +97,9 @@ def playwright(executable: str) -> Iterator[Playwright]:
         yield playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser(playwright: Playwright, executable: str) -> Iterator[Browser]:
+    """A Chromium of the test's own: one that many tests share comes to stop drawing its pages now and then."""
     browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
     yield browser
     browser.close()

@@ -1,12 +1,22 @@
 """An administrator registers the tool by an invitation's link, in a frame of the platform."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from app.database import Database
 from app.lti.registration.dynamic import invite
-from tests.browser.conftest import Demo
+from tests.browser.conftest import Demo, running_demo
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    """A demo of its own: its platform has two tools afterwards."""
+    with running_demo(tmp_path) as running:
+        yield running
 
 
 def make_link(demo: Demo, tool_url: str) -> str:
