@@ -41,7 +41,7 @@ def find_token(course_id: str) -> tuple[AccessToken, Sequence[Place]]:
     Raises `UnauthenticatedError` without a token that is good.
     """
     with database().snapshot() as session:
-        rows = _find(session, _token_sent(), course_id)
+        rows = _find(session, token_sent(), course_id)
     if not rows:
         raise UnauthenticatedError(log="token unknown, revoked or expired")
     token = rows[0][0]
@@ -79,7 +79,8 @@ def launch_identity(course_id: str) -> Identity:
     return identity
 
 
-def _token_sent() -> str:
+def token_sent() -> str:
+    """Return the token that the request carries (RFC 6750, section 2.1). Raises `UnauthenticatedError` without one."""
     header = request.headers.get("Authorization", "")
     if header[: len(_BEARER)].lower() != _BEARER:
         raise UnauthenticatedError(log="no bearer token")

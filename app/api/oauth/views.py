@@ -28,7 +28,8 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response as BaseResponse
 
 from app.api.answers import json_response
-from app.api.errors import AUTHENTICATE
+from app.api.caller import token_sent
+from app.api.errors import UnauthenticatedError
 from app.api.oauth import sign_ins, tokens
 from app.api.oauth.admission import is_admitted
 from app.api.oauth.models import OAuthClient
@@ -43,7 +44,6 @@ from app.web import current_settings, stand_alone
 
 PATH = "/login/oauth2"
 COOKIE = "sign_in"
-_BEARER = "bearer "
 # What Authlib repeats in its descriptions, which hold no other characters (RFC 6749, section 4.1.2.1).
 _REPEATED = ("client_id", "redirect_uri", "response_type", "scope", "code_challenge", "code_challenge_method")
 
@@ -90,16 +90,9 @@ def give_token() -> Response:
 @blueprint.delete("/token")
 def revoke_token() -> Response:
     """Revoke the token that the request carries, as Canvas does."""
-    header = request.headers.get("Authorization", "")
-    secret = header[len(_BEARER) :].strip() if header[: len(_BEARER)].lower() == _BEARER else ""
-    token = tokens.find_by_secret(request_session(), secret)
+    token = tokens.find_by_secret(request_session(), token_sent())
     if token is None:
-        response = json_response(
-            {"status": "unauthenticated", "errors": [{"message": "user authorization required"}]},
-            HTTPStatus.UNAUTHORIZED,
-        )
-        response.headers.update(AUTHENTICATE)
-        return response
+        raise UnauthenticatedError(log="token unknown, revoked or expired")
     tokens.revoke(token)
     return json_response({})
 
