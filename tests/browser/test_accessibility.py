@@ -3,60 +3,51 @@
 from urllib.parse import urlencode
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from app.sandbox import SandboxConfig
 from tests.browser.conftest import Demo, open_tool
+from tests.browser.rules import hold_to_rules
 
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 PATIENT = "A patient who wants antibiotics"
-PAGES = {
-    "desk": ("miriam.okafor", []),
-    "form": ("miriam.okafor", ["[data-testid=new-experience]"]),
-    "form with mistakes": ("miriam.okafor", ["[data-testid=new-experience]", "[data-testid=save]"]),
-    "experience": ("miriam.okafor", [f"text={PATIENT}"]),
-    "transcript": ("miriam.okafor", [f"text={PATIENT}", "text=Amara Diallo"]),
+# Who looks, what they click on, and what only the page has that they come to.
+PAGES: dict[str, tuple[str, list[str], str]] = {
+    "desk": ("miriam.okafor", [], "[data-testid=new-experience]"),
+    "form": ("miriam.okafor", ["[data-testid=new-experience]"], "[data-testid=save]"),
+    "form with mistakes": (
+        "miriam.okafor",
+        ["[data-testid=new-experience]", "[data-testid=save]"],
+        "[data-testid=form-errors]",
+    ),
+    "experience": ("miriam.okafor", [f"text={PATIENT}"], "[data-testid=edit]"),
+    "transcript": ("miriam.okafor", [f"text={PATIENT}", "text=Amara Diallo"], "[data-testid=send-grade]"),
     "grade with mistakes": (
         "miriam.okafor",
         [f"text={PATIENT}", "text=Amara Diallo", "[data-testid=send-grade]"],
+        "[data-testid=form-errors]",
     ),
-    "all transcripts": ("miriam.okafor", [f"text={PATIENT}", "[data-testid=print-all]"]),
-    "set-up for teachers": ("miriam.okafor", ["[data-testid=setup]"]),
-    "set-up for administrators": ("ingrid.bauer", ["[data-testid=setup]"]),
-    "shelf": ("amara.diallo", []),
-    "finished chat": ("amara.diallo", [f"text={PATIENT}"]),
-    "running chat": ("mai.nguyen", [f"text={PATIENT}"]),
-    "start": ("sofia.hernandez", [f"text={PATIENT}"]),
+    "all transcripts": (
+        "miriam.okafor",
+        [f"text={PATIENT}", "[data-testid=print-all]"],
+        "[data-testid=transcript]",
+    ),
+    "set-up for teachers": ("miriam.okafor", ["[data-testid=setup]"], "[data-testid^=feature-]"),
+    "set-up for administrators": ("ingrid.bauer", ["[data-testid=setup]"], "[data-testid=claim]"),
+    "shelf": ("amara.diallo", [], "[data-testid=experience]"),
+    "finished chat": ("amara.diallo", [f"text={PATIENT}"], "[data-testid=message-persona]"),
+    "running chat": ("mai.nguyen", [f"text={PATIENT}"], "[data-testid=message-box]"),
+    "start": ("sofia.hernandez", [f"text={PATIENT}"], "[data-testid=start]"),
 }
 
 
-def go_to(page: Page, demo: Demo, who: str, clicks: list[str]) -> None:
-    """Go to a page of the tool in its frame."""
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_hold_to_the_rules(page: Page, demo: Demo, name: str) -> None:
+    who, clicks, there = PAGES[name]
     frame = open_tool(page, demo, who)
     for click in clicks:
         frame.locator(click).first.click()
-        page.wait_for_load_state("networkidle")
-    expect(frame.locator("h1")).to_be_visible()
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing(page: Page, demo: Demo, name: str) -> None:
-    who, clicks = PAGES[name]
-    go_to(page, demo, who, clicks)
-    frame = next(frame for frame in page.frames if "/launches/" in frame.url)
-    results = Axe().run(frame, options=RULES)
-    assert results.violations_count == 0, results.generate_report()
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_pages_fit_320_pixels(page: Page, demo: Demo, name: str) -> None:
-    page.set_viewport_size({"width": 320, "height": 640})
-    who, clicks = PAGES[name]
-    go_to(page, demo, who, clicks)
-    frame = next(frame for frame in page.frames if "/launches/" in frame.url)
-    overflow = frame.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert overflow <= 0
+    expect(frame.locator(there).first).to_be_attached()
+    hold_to_rules(page)
 
 
 @pytest.mark.parametrize(
@@ -68,11 +59,8 @@ def test_pages_fit_320_pixels(page: Page, demo: Demo, name: str) -> None:
     ids=["deployment not approved", "platform unknown"],
 )
 def test_refusals_hold_the_same(page: Page, demo: Demo, query: dict[str, str], heading: str) -> None:
-    page.set_viewport_size({"width": 320, "height": 640})
     sandbox = SandboxConfig(url=demo.sandbox_url)
     login = {"iss": sandbox.issuer, "client_id": sandbox.client_id, "login_hint": "x"}
     page.goto(f"{demo.url}/lti/login?{urlencode(login | query)}")
     expect(page.locator("h1")).to_have_text(heading)
-    results = Axe().run(page, options=RULES)
-    assert results.violations_count == 0, results.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    hold_to_rules(page)

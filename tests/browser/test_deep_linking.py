@@ -2,11 +2,11 @@
 
 import re
 
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Frame, FrameLocator, Page, expect
+from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
 
 from tests.browser.conftest import Demo, open_tool
-from tests.browser.test_accessibility import PATIENT, RULES
+from tests.browser.rules import hold_to_rules
+from tests.browser.test_accessibility import PATIENT
 
 COPY = 1103
 
@@ -21,21 +21,6 @@ def tool_in(page: Page) -> FrameLocator:
     return frame
 
 
-def check(page: Page) -> None:
-    """Hold the tool's page against WCAG, and see that it fits a phone."""
-    frame = next(frame for frame in page.frames if "/launches/" in frame.url)
-    results = Axe().run(frame, options=RULES)
-    assert results.violations_count == 0, results.generate_report()
-    size = page.viewport_size
-    page.set_viewport_size({"width": 320, "height": 640})
-    assert overflow(frame) <= 0
-    page.set_viewport_size(size)
-
-
-def overflow(frame: Frame) -> int:
-    return int(frame.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
-
-
 def test_an_assignment_made_from_the_tool_opens_its_conversation(
     page: Page, context: BrowserContext, demo: Demo
 ) -> None:
@@ -46,7 +31,7 @@ def test_an_assignment_made_from_the_tool_opens_its_conversation(
     tool.get_by_test_id("add").click()
     expect(tool.get_by_test_id("form-errors")).to_contain_text("Choose an experience.")
     expect(tool.get_by_test_id("form-errors")).to_be_focused()
-    check(page)
+    hold_to_rules(page)
     tool.get_by_test_id("new-experience").click()
     tool.get_by_label("Title").fill("A lost parcel")
     tool.get_by_label("Learning objective 1").fill("Stay friendly")
@@ -57,7 +42,7 @@ def test_an_assignment_made_from_the_tool_opens_its_conversation(
     tool.get_by_role("checkbox", name="Publish").press("Space")
     expect(tool.get_by_role("checkbox", name="Graded")).to_be_checked()
     tool.get_by_label("Points possible").fill("12,5")
-    check(page)
+    hold_to_rules(page)
     tool.get_by_label("Points possible").press("Enter")
     entry = page.get_by_test_id("assignments").locator("li", has_text="A lost parcel")
     expect(entry).to_contain_text("12.5 points")
@@ -88,7 +73,7 @@ def test_several_are_put_into_a_module_and_cancelling_puts_nothing(page: Page, d
 def test_a_copied_course_imports_its_experiences(page: Page, demo: Demo) -> None:
     tool = open_tool(page, demo, "miriam.okafor", COPY)
     expect(tool.get_by_test_id("import-offer")).to_contain_text("Introduction to Cell Biology")
-    check(page)
+    hold_to_rules(page)
     tool.get_by_test_id("import").click()
     expect(tool.get_by_role("link", name=PATIENT)).to_be_visible()
     expect(tool.get_by_test_id("import-offer")).to_have_count(0)

@@ -13,12 +13,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import requests
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Frame, FrameLocator, Page, expect
+from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
 
 from tests.browser.conftest import Demo, open_tool
-from tests.browser.test_accessibility import RULES
-from tests.browser.test_deep_linking import overflow
+from tests.browser.rules import hold_to_rules
 
 VERIFIER = "a-verifier-that-is-long-enough-to-be-one-of-pkce-43"
 
@@ -91,22 +89,6 @@ def program(demo: Demo) -> Iterator[Program]:
     server.server_close()
 
 
-def check(page: Page | Frame) -> None:
-    """Hold a page against WCAG."""
-    results = Axe().run(page, options=RULES)
-    assert results.violations_count == 0, results.generate_report()
-
-
-def check_in_frame(page: Page) -> None:
-    """Hold the tool's page in its frame against WCAG, and see that it fits a phone."""
-    frame = next(frame for frame in page.frames if "/launches/" in frame.url)
-    check(frame)
-    size = page.viewport_size
-    page.set_viewport_size({"width": 320, "height": 640})
-    assert overflow(frame) <= 0
-    page.set_viewport_size(size)
-
-
 def open_api_access(frame: FrameLocator) -> None:
     frame.get_by_test_id("api-access").click()
     expect(frame.get_by_role("heading", name="API access")).to_be_visible()
@@ -120,7 +102,7 @@ def sign_in(context: BrowserContext, frame: FrameLocator) -> None:
     tab = opened.value
     expect(tab.get_by_role("heading", name="You are signed in")).to_be_visible()
     expect(tab.get_by_test_id("who")).to_have_text("You are Amara Diallo.")
-    check(tab)
+    hold_to_rules(tab)
     tab.close()
 
 
@@ -129,13 +111,13 @@ def test_a_student_allows_a_program_by_signing_in_from_their_course(
 ) -> None:
     page.goto(program.address)
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    check(page)
+    hold_to_rules(page)
     course = context.new_page()
     sign_in(context, open_tool(course, demo, "amara.diallo"))
-    check_in_frame(course)
+    hold_to_rules(course)
     expect(page.get_by_role("heading", name="Allow Notebook to act for you?")).to_be_visible()
     expect(page.get_by_test_id("host")).to_contain_text("127.0.0.1")
-    check(page)
+    hold_to_rules(page)
     page.get_by_test_id("allow").press("Enter")
     expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
     answer = program.came_back.get(timeout=10)
@@ -153,16 +135,16 @@ def test_a_student_allows_a_program_by_signing_in_from_their_course(
     frame = course.frame_locator("iframe[title='AI Experiences']")
     open_api_access(frame)
     expect(frame.get_by_test_id("program")).to_contain_text("Notebook")
-    check_in_frame(course)
+    hold_to_rules(course)
 
 
 def test_a_teacher_makes_copies_and_revokes_a_token(page: Page, demo: Demo) -> None:
     frame = open_tool(page, demo, "miriam.okafor")
     open_api_access(frame)
-    check_in_frame(page)
+    hold_to_rules(page)
     frame.get_by_test_id("make-token").press("Enter")
     expect(frame.get_by_test_id("form-errors")).to_be_focused()
-    check_in_frame(page)
+    hold_to_rules(page)
     frame.get_by_label("Name").fill("Weekly report")
     frame.get_by_label("See the experiences of the course").press("Space")
     frame.get_by_test_id("make-token").press("Enter")
@@ -171,7 +153,7 @@ def test_a_teacher_makes_copies_and_revokes_a_token(page: Page, demo: Demo) -> N
     assert secret.startswith("aix_")
     frame.get_by_role("button", name="Copy").press("Enter")
     expect(frame.get_by_role("status").filter(has_text="Copied")).to_be_visible()
-    check_in_frame(page)
+    hold_to_rules(page)
     frame.get_by_role("link", name="API access").click()
     token = frame.get_by_test_id("token").filter(has_text="Weekly report")
     expect(token).to_contain_text(secret[:10])
@@ -180,7 +162,7 @@ def test_a_teacher_makes_copies_and_revokes_a_token(page: Page, demo: Demo) -> N
     token.get_by_role("button", name="Revoke").first.press("Enter")
     dialog = frame.get_by_role("dialog", name="Revoke Weekly report?")
     expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
-    check_in_frame(page)
+    hold_to_rules(page)
     dialog.get_by_role("button", name="Revoke").press("Enter")
     expect(frame.get_by_test_id("flash")).to_contain_text("Revoked")
     expect(token).to_have_count(0)

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import Demo, open_tool
-from tests.browser.test_accessibility import RULES
+from tests.browser.rules import hold_to_rules
 from tests.support.fake_model import ReceivedRequest
 from tests.support.judging import assessment, finding, findings
 
@@ -60,7 +59,7 @@ def test_progress_shows_by_itself_and_the_teacher_has_the_last_word(
     closing.get_by_test_id("proof").first.click()
     expect(desk.locator(".message:target")).to_contain_text(LOOKS)
     expect(desk.locator(".message:target")).to_be_in_viewport()
-    _hold_to_rules(page)
+    hold_to_rules(page)
 
     other = context.new_page()
     tool = open_tool(other, demo, "miriam.okafor")
@@ -79,13 +78,4 @@ def test_progress_shows_by_itself_and_the_teacher_has_the_last_word(
     expect(tool.get_by_label("Comment")).to_have_value("A comment half")
     tool.get_by_test_id("key-moment").get_by_test_id("proof").click()
     expect(tool.locator(".message:target")).to_contain_text(STEP)
-    _hold_to_rules(other)
-
-
-def _hold_to_rules(page: Page) -> None:
-    frame = next(frame for frame in page.frames if "/launches/" in frame.url)
-    results = Axe().run(frame, options=RULES)
-    assert results.violations_count == 0, results.generate_report()
-    page.set_viewport_size({"width": 320, "height": 640})
-    assert frame.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    page.set_viewport_size({"width": 1280, "height": 900})
+    hold_to_rules(other)

@@ -1,23 +1,12 @@
 """What a student in danger sees, and how teachers deal with it, in a real browser."""
 
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
 
 from tests.browser.conftest import Demo, open_tool
-from tests.browser.test_accessibility import RULES
+from tests.browser.rules import hold_to_rules
 from tests.browser.test_feedback import begin, say
 
 WISH = "Thank you. To be honest, I want to kill myself."
-
-
-def check_page(page: Page) -> None:
-    """Hold the tool's page to the rules of accessibility, and to a phone's width."""
-    frame = next(frame for frame in page.frames if "/launches/" in frame.url)
-    results = Axe().run(frame, options=RULES)
-    assert results.violations_count == 0, results.generate_report()
-    page.set_viewport_size({"width": 320, "height": 640})
-    assert frame.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def flags_of(page: Page, demo: Demo, title: str) -> FrameLocator:
@@ -42,7 +31,7 @@ def test_a_student_is_helped_at_once_and_a_teacher_resolves_the_flag(
     expect(notice.get_by_role("link")).to_have_attribute("href", "https://findahelpline.com")
     expect(desk.get_by_test_id("failure")).to_contain_text("The conversation waits here")
     assert len(demo.model.requests) == asked
-    check_page(page)
+    hold_to_rules(page)
 
     page.reload()
     desk = page.frame_locator("iframe[title='AI Experiences']")
@@ -57,7 +46,7 @@ def test_a_student_is_helped_at_once_and_a_teacher_resolves_the_flag(
     flag = tool.get_by_test_id("flag")
     expect(flag).to_contain_text("Self-harm: Amara Diallo")
     expect(flag.locator("mark")).to_have_text("I want to kill myself")
-    check_page(teaching)
+    hold_to_rules(teaching)
     flag.get_by_test_id("note").fill("Talked to her today.")
     flag.get_by_test_id("resolve").click()
     expect(tool.get_by_test_id("flash")).to_have_text("The flag is resolved.")
@@ -65,7 +54,7 @@ def test_a_student_is_helped_at_once_and_a_teacher_resolves_the_flag(
     tool.get_by_label("State").select_option("resolved")
     tool.get_by_test_id("filter").click()
     expect(tool.get_by_test_id("decision")).to_contain_text("Talked to her today.")
-    check_page(teaching)
+    hold_to_rules(teaching)
     tool.get_by_role("link", name="Read it in the transcript").click()
     expect(tool.get_by_test_id("message-flag")).to_contain_text("Self-harm (resolved)")
 
