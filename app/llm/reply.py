@@ -69,8 +69,9 @@ def read_reply(answer: Answer, reply: Reply) -> Pieces:
     try:
         yield from _texts(answer, reply)
         yield reply.completion()
-        answer.finish()
     finally:
+        if reply.complete:  # whoever has the completion reads no further
+            answer.finish()
         answer.close()
 
 

@@ -37,6 +37,7 @@ class ReceivedRequest:
     path: str
     headers: Mapping[str, str]
     body: Any
+    caller_port: int = 0
     hung_up: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -270,7 +271,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
-        request = ReceivedRequest(self.path, dict(self.headers), _parsed(self.rfile.read(length)))
+        body = _parsed(self.rfile.read(length))
+        request = ReceivedRequest(self.path, dict(self.headers), body, self.client_address[1])
         try:
             self._answer(request, self.server.model.answer_to(request))
         except (_HungUpError, OSError):
