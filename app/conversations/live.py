@@ -9,7 +9,7 @@ from app.conversations.models import Conversation, Message
 from app.conversations.safety.findings import Finding
 from app.llm.interface import ChatRequest, Completion
 
-COALESCE = 0.04
+COALESCE = 0.1
 HEARTBEAT_EVERY = 5.0
 
 
@@ -80,7 +80,7 @@ class LiveReply:
                 yield None
             if done:
                 return sent
-            time.sleep(COALESCE)  # tokens that come meanwhile go out together
+            time.sleep(COALESCE)  # words that come meanwhile go out together
 
     def _wait_beyond(self, length: int) -> tuple[str, bool]:
         """Wait for more text than `length`, the end, or a heartbeat's time; return the text and whether it is whole."""

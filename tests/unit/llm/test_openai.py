@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import pairwise
 
 import pytest
 
@@ -254,6 +255,26 @@ def test_a_stall_cannot_stretch_the_turn(make_settings: MakeSettings, model: Fak
 
     assert failure_of(adapter).code is ModelErrorCode.TIMEOUT
     assert time.monotonic() - began < 0.7
+
+
+def test_the_connection_is_kept_for_the_next_reply(adapter: ModelAdapter, model: FakeModel) -> None:
+    for _ in range(2):
+        # As a conversation reads: to the completion, and no further.
+        next(piece for piece in adapter.stream(chat_request("Hello")) if isinstance(piece, Completion))
+
+    first, second = model.requests
+    assert first.caller_port == second.caller_port
+
+
+def test_words_that_come_close_together_are_read_together(adapter: ModelAdapter, model: FakeModel) -> None:
+    model.reply_with("word " * 40, delay=0.01)
+    moments = []
+    for piece in adapter.stream(chat_request("Hello")):
+        assert piece
+        moments.append(time.monotonic())
+
+    pauses = [later - earlier for earlier, later in pairwise(moments) if later - earlier > 0.05]
+    assert 2 <= len(pauses) <= 6
 
 
 def test_a_server_that_does_not_close_the_body_does_not_hold_the_turn(
