@@ -1,6 +1,6 @@
 """The student's shelf, and the page on which a conversation is held."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, cast
 from uuid import uuid4
@@ -21,6 +21,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app.conversations import service
 from app.conversations.evaluation import evaluation_of
+from app.conversations.failures import failure_sentence
 from app.conversations.feedback import (
     MAX_FEEDBACK,
     MessageFeedback,
@@ -28,7 +29,7 @@ from app.conversations.feedback import (
     give_feedback,
     withdraw_feedback,
 )
-from app.conversations.models import Conversation, Message, ReplyNote
+from app.conversations.models import Conversation, Message
 from app.conversations.progress import progress_of
 from app.conversations.running import begin_turn, judges, moderations, replies
 from app.conversations.safety.safety import current_safety
@@ -38,7 +39,7 @@ from app.experiences.models import Experience
 from app.experiences.service import get_experience
 from app.identity import Identity, Right
 from app.llm.demo import demo_now
-from app.llm.interface import ModelAdapter, ModelErrorCode
+from app.llm.interface import ModelAdapter
 from app.lti.services.owed import Owed
 from app.lti.sessions import current_identity, launch_blueprint
 from app.text import clean_line
@@ -46,8 +47,6 @@ from app.text import clean_line
 blueprint = launch_blueprint("conversations", __name__)
 
 FEW_TURNS = 5  # messages left, from which on a student is told how many
-
-Sentences = Callable[[Message], str]
 
 
 @blueprint.get("/shelf")
@@ -178,37 +177,9 @@ def finish(conversation_id: int) -> BaseResponse:
     service.finish_conversation(session, conversation)
     newest = service.newest_message(session, conversation)
     release_request_session()
-    judges().begin(conversation.id, newest.id)
+    judges().begin(conversation, newest.id)
     cast(Owed, current_app.extensions["owed"]).wake()
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
-
-
-def failure_sentences() -> Sentences:
-    """Return what says to a student, in their language, why a reply is not whole; never in the upstream's words."""
-    interrupted = gettext("The reply was interrupted. Your message is saved; try again.")
-    failed = gettext("The AI did not answer. Your message is saved; try again.")
-    by_code: dict[str | None, str] = {
-        None: interrupted,
-        ReplyNote.SHUT_DOWN: interrupted,
-        ReplyNote.HELD: gettext("The conversation waits here. Go on with it whenever you like, or leave it."),
-        ReplyNote.WITHHELD: gettext(
-            "The AI wrote something that it should not have, so its reply is not shown. Your message is saved; try "
-            "again."
-        ),
-        ReplyNote.STOPPED: gettext("You stopped this reply. Answer it as it is, or try again."),
-        ModelErrorCode.BUSY: gettext(
-            "The AI is too busy just now. Your message is saved; try again in a moment."
-        ),
-        ModelErrorCode.TIMEOUT: gettext("The AI took too long to answer. Your message is saved; try again."),
-        ModelErrorCode.REFUSED: gettext(
-            "The AI is not set up correctly. Your message is saved; please tell your teacher, and try again later."
-        ),
-    }
-
-    def sentence(reply: Message) -> str:
-        return by_code.get(reply.error_code, failed)
-
-    return sentence
 
 
 def _shown(identity: Identity, experience: Experience, conversation: Conversation | None) -> dict[str, Any]:
@@ -232,7 +203,7 @@ def _shown(identity: Identity, experience: Experience, conversation: Conversatio
         "few_turns": FEW_TURNS,
         "version": service.version_of(conversation, messages[-1]),
         "persona": _persona_of(conversation),
-        "failure": failure_sentences(),
+        "failure": failure_sentence,
         "help": current_safety().help_message(),
     }
 
@@ -316,7 +287,7 @@ def _as_event(conversation: Conversation, reply: Message) -> dict[str, Any]:
             max_feedback=MAX_FEEDBACK,
             conversation=conversation,
             persona=_persona_of(conversation),
-            failure=failure_sentences(),
+            failure=failure_sentence,
         ),
     }
 
