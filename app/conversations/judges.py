@@ -35,14 +35,19 @@ class Judges:
         """Say which model judges."""
         return self._model.status()
 
-    def begin(self, conversation_id: int, message_id: int) -> None:
-        """Have what was said up to a message judged, by a thread of its own. The message must have been committed."""
+    def begin(self, conversation: Conversation, message_id: int) -> None:
+        """Have what was said up to a message judged, by a thread of its own, unless all objectives are met.
+
+        The message must have been committed.
+        """
+        if conversation.all_objectives_met:
+            return
         with self._changed:
-            under_way = conversation_id in self._wanted
-            self._wanted[conversation_id] = max(message_id, self._wanted.get(conversation_id, 0))
+            under_way = conversation.id in self._wanted
+            self._wanted[conversation.id] = max(message_id, self._wanted.get(conversation.id, 0))
         if not under_way:
-            name = f"judge-{conversation_id}"
-            threading.Thread(target=self._work, args=(conversation_id,), name=name, daemon=True).start()
+            name = f"judge-{conversation.id}"
+            threading.Thread(target=self._work, args=(conversation.id,), name=name, daemon=True).start()
 
     def catch_up(self, conversation: Conversation, messages: Sequence[Message]) -> None:
         """Have a conversation judged whose last judgement was missed, if its course may still use the AI this month.
@@ -55,7 +60,7 @@ class Judges:
         with self._database.snapshot() as session:
             used_up = is_used_up(session, conversation.experience_id)
         if not used_up:
-            self.begin(conversation.id, waiting[-1].id)
+            self.begin(conversation, waiting[-1].id)
 
     def wait_for(self, conversation_id: int, seconds: float) -> bool:
         """Wait until nothing of a conversation is being judged here; False where that takes longer."""
@@ -131,7 +136,9 @@ class Judges:
 
 
 def unjudged(conversation: Conversation, messages: Sequence[Message]) -> list[Message]:
-    """Return the student's messages that no judgement has taken in yet."""
+    """Return the student's messages that no judgement has taken in yet; none once all objectives are met."""
+    if conversation.all_objectives_met:
+        return []
     return [
         message
         for message in messages

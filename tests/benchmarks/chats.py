@@ -3,8 +3,9 @@
     python -m tests.benchmarks.chats [--chats 200] [--rounds 3] [--turns 2] [--workers 2] [--json]
 
 Every chat is a student's own conversation in a launch of their own; chats begin spread over the time of one reply, and
-a chat's next message follows when its reply is whole. The model runs in a process of its own and marks its first and
-its last token with their times, so that what it takes itself is in no figure. Afterwards every turn must be stored.
+a chat's next message follows when its reply is whole. All objectives are met, so that nothing is judged: a judgement is
+a second call to the model, which the proxy knows nothing of. The model runs in a process of its own and marks its first
+and its last token with their times, so that what it takes itself is in no figure. Afterwards every turn must be stored.
 """
 
 import argparse
@@ -170,6 +171,7 @@ def _class(session: Session, chats: int) -> tuple[Experience, list[User]]:
             title="A wrong bill",
             pedagogical_guidance=GUIDANCE,
             facts=GUIDANCE,
+            learning_objectives=["Stay friendly", "Solve the problem"],
             workflow_state=WorkflowState.PUBLISHED,
         ),
     )
@@ -210,6 +212,7 @@ def _conversation(session: Session, experience: Experience, student: User, is_pr
             is_preview=is_preview,
             scenario=pin(experience),
             prompt_version=PROMPT_VERSION,
+            all_objectives_met=True,
         ),
     )
     opening = Message(conversation_id=conversation.id, speaker=Speaker.PERSONA, text="My bill is wrong!")

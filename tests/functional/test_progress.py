@@ -7,7 +7,7 @@ from flask import Flask
 from sqlmodel import select, update
 
 from app import create_app
-from app.conversations.judges import Judges
+from app.conversations.judges import Judges, unjudged
 from app.conversations.models import Conversation, ConversationState, Message, ObjectiveMark
 from app.conversations.progress import Credit, Progress, progress_of, record_judgement
 from app.experiences.models import Experience
@@ -84,7 +84,7 @@ def test_once_all_are_covered_the_judge_is_not_asked_any_more(
     send(app, student, conversation_id, "Goodbye.", "key-2")
     assert len(fake_model.questions) == 1
     assert stored(app, conversation_id).all_objectives_met
-    assert stored(app, conversation_id).judged_until == messages(app, conversation_id)[3].id
+    assert not unjudged(stored(app, conversation_id), messages(app, conversation_id))
 
 
 def test_no_name_and_no_id_reaches_the_judge(
@@ -173,7 +173,7 @@ def test_two_workers_that_judge_at_once_cover_each_objective_once(
     response = student.send(conversation_id, f"{LISTENS} {SOLVES}")
     assert response.status_code == 200
     judges: Judges = other.extensions["judges"]
-    judges.begin(conversation_id, messages(app, conversation_id)[1].id)
+    judges.begin(stored(app, conversation_id), messages(app, conversation_id)[1].id)
     wait_for_judge(app, conversation_id)
     wait_for_judge(other, conversation_id)
     assert progress(app, conversation_id).all_met
