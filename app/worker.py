@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from types import FrameType
@@ -31,6 +32,7 @@ class Worker(GeventWorker):
         """Serve until told to go, and stay until no reply is under way."""
         farewell = threading.Thread(target=self._say_farewell, name="farewell", daemon=True)
         farewell.start()
+        gc.freeze()  # what the application is made of is never garbage, and need not be looked through for it
         try:
             super().run()
         finally:

@@ -32,6 +32,7 @@ _prompts = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    auto_reload=False,
     autoescape=False,  # noqa: S701 - plain text for a model, never HTML
 )
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, tuple_, update
+from sqlalchemy import bindparam, tuple_, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlmodel import Session, col
 
@@ -36,14 +36,31 @@ POLL_EVERY = 0.4
 SETTLE_PAUSES = (0.5, 2.0)
 TURN_MARGIN = 30.0  # seconds over a turn's own limit after which its writer is given up
 
-_SAVE_TEXT = (
+# Built once: building takes longer than running them. A reply that was taken over by a later attempt is left alone.
+_OURS = (
+    col(Message.id) == bindparam("of"),
+    col(Message.attempts) == bindparam("by"),
+    col(Message.state) == MessageState.GENERATING,
+)
+_SAVE_TEXT = update(Message).where(*_OURS).values(text=bindparam("so_far"))
+_AT_THE_END: dict[str, Any] = {
+    "state": None,
+    "text": "",
+    "error_code": None,
+    "model": None,
+    "prompt_tokens": None,
+    "completion_tokens": None,
+    "truncated": False,
+    "created_at": None,
+    "latency_ms": None,
+    "first_token_ms": None,
+    "lease_until": None,
+}
+_SETTLE = (
     update(Message)
-    .where(
-        col(Message.id) == bindparam("of"),
-        col(Message.attempts) == bindparam("by"),
-        col(Message.state) == MessageState.GENERATING,
-    )
-    .values(text=bindparam("so_far"))
+    .where(*_OURS)
+    .values({name: bindparam(f"new_{name}") for name in _AT_THE_END})
+    .returning(Message)
 )
 
 
@@ -235,15 +252,15 @@ class Replies:
         return self._store(live, values)
 
     def _store(self, live: LiveReply, values: dict[str, Any]) -> None:
+        new = {f"new_{name}": value for name, value in (_AT_THE_END | values).items()}
         with self._database.transaction() as session:
-            written = session.scalars(
-                update(Message).where(_is_ours(live)).values(**values).returning(Message),
-                execution_options={"synchronize_session": False},
-            ).one_or_none()
-            if written is not None:
+            row = (
+                session.connection().execute(_SETTLE, {"of": live.reply_id, "by": live.attempt} | new).first()
+            )
+            if row is not None:
                 self._record_cost(session, live)
                 raise_flags(session, live.reply_id, live.findings, withheld=live.withheld)
-        live.settled = written
+        live.settled = Message(**row._mapping) if row is not None else None
 
     def _record_cost(self, session: Session, live: LiveReply) -> None:
         """Count what a reply took, also one that broke off; one that never began took nothing."""
@@ -324,11 +341,3 @@ class Replies:
         with self._database.transaction() as session:
             interrupt_abandoned(session, conversation)
             return session.get_one(Message, reply_id)
-
-
-def _is_ours(live: LiveReply) -> ColumnElement[bool]:
-    return (
-        (col(Message.id) == live.reply_id)
-        & (col(Message.attempts) == live.attempt)
-        & (col(Message.state) == MessageState.GENERATING)
-    )

@@ -131,7 +131,7 @@ def forget_old_uses(session: Session) -> None:
 def _counted(session: Session, user_id: int, limit: Limit, now: datetime) -> bool:
     """Count one more, unless it would be one too many."""
     row = {"user_id": user_id, "kind": limit.name, "begins_at": limit.window(now), "most": limit.most}
-    return session.scalar(_one_more(session), row) is not None
+    return session.connection().scalar(_one_more(session), row) is not None
 
 
 def _complete(insert: Any) -> Any:  # noqa: ANN401 - each database has its own INSERT

@@ -104,7 +104,7 @@ def require_budget(session: Session, experience_id: int) -> None:
 def is_used_up(session: Session, experience_id: int) -> bool:
     """Tell whether the experience's course has used its tokens of the month. One query."""
     row = {"experience": experience_id, "month": month_of(utc_now())}
-    own, used = session.execute(_LEFT, row).one()
+    own, used = session.connection().execute(_LEFT, row).one()
     budget = current_settings().course_tokens_per_month if own is None else own
     return budget is not None and used >= budget
 
@@ -121,7 +121,7 @@ def record_tokens(session: Session, experience_id: int, tokens: Tokens) -> None:
         "used": tokens.used,
         "estimated": tokens.used if tokens.estimated else 0,
     }
-    session.execute(_addition(session), row)
+    session.connection().execute(_addition(session), row)
     if turn % FORGET_EVERY == 0:
         forget_old_tokens(session)
 
