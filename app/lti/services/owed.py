@@ -72,6 +72,7 @@ class Owed:
 
     def stop(self) -> None:
         """Begin nothing new, and wait for what is under way, 15 seconds at most."""
+        atexit.unregister(self.stop)
         with self._lock:
             self._stopping.set()
         self._wake_workers()
