@@ -6,8 +6,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from app.conversations.models import Conversation, Message
+from app.conversations.performance import Call
 from app.conversations.safety.findings import Finding
-from app.llm.interface import ChatRequest, Completion
 
 COALESCE = 0.1
 HEARTBEAT_EVERY = 5.0
@@ -26,8 +26,7 @@ class LiveReply:
     """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows, until the reply is done.
 
     ``scene`` is there where whoever began the reply knew it; ``saved`` is how much of the text stands in the database,
-    ``settled`` the reply as it was stored at its end. ``request`` is what the model was asked about the experience, and
-    ``completion`` how it ended, once it has.
+    ``settled`` the reply as it was stored at its end. ``calls`` are what the model was asked about the experience.
     ``findings`` are what teachers are to look at; ``withheld`` is what the model wrote where nobody is to read it.
     """
 
@@ -41,8 +40,7 @@ class LiveReply:
     started: float = field(default_factory=time.monotonic)
     first_token_ms: int | None = None
     experience_id: int = 0
-    request: ChatRequest | None = None
-    completion: Completion | None = None
+    calls: list[Call] = field(default_factory=list)
     findings: Sequence[Finding] = ()
     withheld: str | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)

@@ -15,10 +15,19 @@ from app.text import without_controls
 logger = logging.getLogger(__name__)
 CHARACTERS_PER_TOKEN = 12  # more than any language needs: only a model without end runs into it
 PIECES_A_TURN = 32
-# Said where even a second attempt recites the instructions.
-DEFLECTION = "Sorry, I lost my thread for a moment. Where were we?"
+# Said where even a second attempt recites the instructions; without a word, for a student of whatever language.
+DEFLECTION = "…?"
 
 Show = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a model: what it was asked, what it has written so far, and how it ended, once it has."""
+
+    request: ChatRequest
+    text: str = ""
+    completion: Completion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +62,33 @@ class ReplyGuard:
 MakeGuard = Callable[[], ReplyGuard]
 
 
-def play(model: ModelAdapter, request: ChatRequest, guard: MakeGuard, show: Show) -> Played:
+def play(
+    model: ModelAdapter, request: ChatRequest, guard: MakeGuard, show: Show, calls: list[Call]
+) -> Played:
     """Have the model write a reply, and ``show`` each piece of it as soon as it is safe to be seen.
 
-    ``show`` may raise to end it. Raises `ModelError`, `UnsafeReplyError`.
+    ``show`` may raise to end it. Each call that the reply takes is added to ``calls`` as it begins.
+    Raises `ModelError`, `UnsafeReplyError`.
     """
+
+    def attempt(asked: ChatRequest, show: Show) -> Played:
+        calls.append(Call(asked))
+        return _attempt(model, calls[-1], guard(), show)
+
     try:
-        return _attempt(model, request, guard(), show)
+        return attempt(request, show)
     except RecitedError:
         logger.warning("the model recited its instructions (%s)", request.conversation)
-        return replace(_deflect(model, request, guard(), show), recited=True)
-
-
-def _deflect(model: ModelAdapter, request: ChatRequest, guard: ReplyGuard, show: Show) -> Played:
-    """Write something else in place of a recital; nothing of it is shown before it is whole."""
     try:
-        return _attempt(model, deflecting(request), guard, lambda _piece: show(""))
+        # Nothing of what takes its place is shown before it is whole.
+        played = attempt(deflecting(request), lambda _piece: show(""))
     except (RecitedError, ModelError):
-        return Played(DEFLECTION, Completion(model.status().name))
+        played = Played(DEFLECTION, Completion(model.status().name))
+    return replace(played, recited=True)
 
 
-def _attempt(model: ModelAdapter, request: ChatRequest, guard: ReplyGuard, show: Show) -> Played:
-    for piece in _pieces(model, request):
+def _attempt(model: ModelAdapter, call: Call, guard: ReplyGuard, show: Show) -> Played:
+    for piece in _pieces(model, call):
         if not isinstance(piece, Completion):
             show(guard.take(piece))
             continue
@@ -85,17 +99,18 @@ def _attempt(model: ModelAdapter, request: ChatRequest, guard: ReplyGuard, show:
     raise ModelError(ModelErrorCode.BAD_ANSWER, "an empty reply")
 
 
-def _pieces(model: ModelAdapter, request: ChatRequest) -> Iterator[str | Completion]:
+def _pieces(model: ModelAdapter, call: Call) -> Iterator[str | Completion]:
     """Yield what the model writes, then its completion, also where it would write for ever."""
-    length = 0
-    for number, piece in enumerate(model.stream(request)):
+    for number, piece in enumerate(model.stream(call.request)):
         if isinstance(piece, Completion):
+            call.completion = piece
             yield piece
             return
+        call.text += piece
         yield without_controls(piece)
-        length += len(piece)
-        if length > CHARACTERS_PER_TOKEN * request.max_tokens:
-            yield Completion(model.status().name, truncated=True)
+        if len(call.text) > CHARACTERS_PER_TOKEN * call.request.max_tokens:
+            call.completion = Completion(model.status().name, truncated=True)
+            yield call.completion
             return
         if number % PIECES_A_TURN == 0:
             time.sleep(0)  # a model that never pauses must not keep other chats from going on

@@ -17,7 +17,7 @@ from sqlmodel import Session, col
 
 from app.conversations.live import HEARTBEAT_EVERY, LiveReply, Scene
 from app.conversations.models import Conversation, Message, MessageState, ReplyNote
-from app.conversations.performance import Played, ReplyGuard, play
+from app.conversations.performance import Call, Played, ReplyGuard, play
 from app.conversations.prompt import build_request, secret_of
 from app.conversations.recital import Secret
 from app.conversations.safety.findings import Category, Finding, Severity, worst_by_category
@@ -165,8 +165,9 @@ class Replies:
             if not live.append(piece):
                 raise _InterruptedError
 
-        played = play(self._model, request, lambda: ReplyGuard(secret, self._safety.watch()), show)
-        live.completion = played.completion
+        played = play(
+            self._model, request, lambda: ReplyGuard(secret, self._safety.watch()), show, live.calls
+        )
         live.findings = self._found_in(played)
         return {
             "state": MessageState.COMPLETE,
@@ -187,16 +188,14 @@ class Replies:
 
     def _withheld(self, live: LiveReply, error: UnsafeReplyError) -> dict[str, Any]:
         """Return the columns of a reply that nobody is to read; what readers have seen of it is taken back."""
-        live.completion = live.completion or Completion(self._model.status().name)
         live.findings, live.withheld = error.findings, error.text
         part = self._part(live, MessageState.FAILED, ReplyNote.WITHHELD)
-        return part | {"text": "", "model": live.completion.model}
+        return part | {"text": "", "model": self._end_of(live.calls[-1]).model}
 
     def _request(self, live: LiveReply) -> tuple[ChatRequest, Secret]:
         scene = live.scene or self._scene_of(live.reply_id)
         live.experience_id = scene.conversation.experience_id
-        live.request = self._build(scene.conversation, scene.said)
-        return live.request, secret_of(scene.conversation)
+        return self._build(scene.conversation, scene.said), secret_of(scene.conversation)
 
     def _scene_of(self, reply_id: int) -> Scene:
         with self._database.snapshot() as session:
@@ -263,11 +262,14 @@ class Replies:
         live.settled = Message(**row._mapping) if row is not None else None
 
     def _record_cost(self, session: Session, live: LiveReply) -> None:
-        """Count what a reply took, also one that broke off; one that never began took nothing."""
-        if live.request is not None and (live.text or live.completion):
-            completion = live.completion or Completion(self._model.status().name)
-            tokens = tokens_of(live.request, completion, live.text)
-            record_tokens(session, live.experience_id, tokens)
+        """Count what a reply took, with a first attempt that is shown to nobody; what never began took nothing."""
+        begun = [call for call in live.calls if call.text or call.completion]
+        tokens = [tokens_of(call.request, self._end_of(call), call.text) for call in begun]
+        record_tokens(session, live.experience_id, *tokens)
+
+    def _end_of(self, call: Call) -> Completion:
+        """Return how a call ended, also one that broke off."""
+        return call.completion or Completion(self._model.status().name)
 
     def _forget(self, live: LiveReply) -> None:
         with self._changed:

@@ -109,17 +109,18 @@ def is_used_up(session: Session, experience_id: int) -> bool:
     return budget is not None and used >= budget
 
 
-def record_tokens(session: Session, experience_id: int, tokens: Tokens) -> None:
-    """Count what a call about an experience has cost its course. Last in its transaction: others wait for it."""
-    if not tokens.used:
+def record_tokens(session: Session, experience_id: int, *calls: Tokens) -> None:
+    """Count what calls about an experience have cost its course. Last in their transaction: others wait for it."""
+    used = sum(tokens.used for tokens in calls)
+    if not used:
         return
     turn = next(_turns)
     row = {
         "experience": experience_id,
         "month": month_of(utc_now()),
         "part": turn % PARTS,
-        "used": tokens.used,
-        "estimated": tokens.used if tokens.estimated else 0,
+        "used": used,
+        "estimated": sum(tokens.used for tokens in calls if tokens.estimated),
     }
     session.connection().execute(_addition(session), row)
     if turn % FORGET_EVERY == 0:

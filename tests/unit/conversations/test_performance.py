@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.conversations.performance import DEFLECTION, Played, ReplyGuard, play
+from app.conversations.performance import DEFLECTION, Call, Played, ReplyGuard, play
 from app.conversations.recital import Secret
 from app.conversations.safety.findings import Category, Finding, Severity
 from app.conversations.safety.lists import list_check
@@ -53,7 +53,7 @@ def guard() -> ReplyGuard:
 def played(model: Playing) -> tuple[Played, str]:
     """Return the reply, and what was shown while it was written."""
     shown: list[str] = []
-    return play(model, REQUEST, guard, shown.append), "".join(shown)
+    return play(model, REQUEST, guard, shown.append, []), "".join(shown)
 
 
 def test_a_reply_is_shown_as_it_comes_and_stored_without_the_space_around_it() -> None:
@@ -79,6 +79,20 @@ def test_a_recital_whose_second_attempt_is_no_better_is_replaced_by_a_prepared_l
     assert (reply.text, reply.recited) == (DEFLECTION, True)
 
 
+@pytest.mark.parametrize(
+    ("second", "end"),
+    [(["What?", DONE], DONE), ([ModelError(ModelErrorCode.BUSY)], None)],
+    ids=["answered", "busy"],
+)
+def test_every_call_that_a_reply_takes_is_told(second: list, end: Completion | None) -> None:
+    calls: list[Call] = []
+    model = Playing([*RECITAL, DONE], second)
+    play(model, REQUEST, guard, lambda _piece: None, calls)
+    assert [call.request.instructions for call in calls] == model.asked
+    assert [call.text for call in calls] == ["Fine: 3fa94c1b77de", "What?" if end else ""]
+    assert [call.completion for call in calls] == [None, end]
+
+
 def test_a_reply_without_end_is_cut() -> None:
     reply, _ = played(Playing(["word " * 10] * 100))
     assert reply.completion.truncated
@@ -95,14 +109,14 @@ def test_nobody_who_waits_ends_the_call() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        play(Playing(["Good ", "day.", DONE]), REQUEST, guard, show)
+        play(Playing(["Good ", "day.", DONE]), REQUEST, guard, show, [])
 
 
 def test_a_reply_that_is_unfit_to_be_read_ends_before_it_is_shown() -> None:
     shown: list[str] = []
     model = Playing(["Well. ", "You should ", "kill your", "self. ", "Bye.", DONE])
     with pytest.raises(UnsafeReplyError) as unsafe:
-        play(model, REQUEST, guard, shown.append)
+        play(model, REQUEST, guard, shown.append, [])
     assert "".join(shown) == "Well. You"
     assert unsafe.value.text == "Well. You should kill yourself. "
 
