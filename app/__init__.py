@@ -32,6 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.llm.selection import build_adapter, build_judge
     from app.lti.wiring import init_app as init_lti
     from app.paths import PACKAGE, templates_dir
+    from app.privacy import blueprint as privacy
     from app.review.flag_views import blueprint as flags
     from app.review.views import blueprint as review
     from app.settings import load_settings
@@ -62,7 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     csrf = CSRFProtect(app)
     init_lti(app, settings, database, csrf)
-    for blueprint in (experiences, conversations, review, flags):
+    for blueprint in (experiences, conversations, review, flags, privacy):
         app.register_blueprint(blueprint)
     init_api(app, settings, csrf)
     web.serve_static_files(app)
