@@ -64,3 +64,9 @@ def test_refusals_hold_the_same(page: Page, demo: Demo, query: dict[str, str], h
     page.goto(f"{demo.url}/lti/login?{urlencode(login | query)}")
     expect(page.locator("h1")).to_have_text(heading)
     hold_to_rules(page)
+
+
+def test_the_privacy_page_holds_the_same(page: Page, demo: Demo) -> None:
+    page.goto(f"{demo.url}/privacy")
+    expect(page.locator("h1")).to_have_text("Privacy")
+    hold_to_rules(page)
