@@ -63,7 +63,8 @@ def show_conversation(identity: Identity, experience_id: int, conversation_id: i
 def evaluate_conversation(identity: Identity, experience_id: int, conversation_id: int) -> Response:
     """Read what a model makes of a student's conversation, and have it made where it was not.
 
-    `stale` says that the conversation has moved on since; `again=true` has it made anew. May take half a minute.
+    `stale` says that the conversation has moved on since, or that a teacher has decided on an objective; `again=true`
+    has it made anew. May take half a minute.
     """
     session = request_session()
     _require_reader(identity, experience_id, conversation_id)

@@ -384,4 +384,6 @@ class EvaluatedConversation(Shape):
     evaluation: Evaluation
     model: str
     created_at: datetime
-    stale: bool = Field(description="Whether the conversation has moved on since.")
+    stale: bool = Field(
+        description="Whether the conversation has moved on since, or a teacher has decided on an objective."
+    )

@@ -20,6 +20,7 @@ from sqlmodel import Session, col, select
 
 from app.conversations.evaluator import evaluate
 from app.conversations.models import Conversation, EvaluationRecord, Message, MessageState
+from app.conversations.progress import decisions_of
 from app.conversations.prompt import EVALUATOR_VERSION
 from app.conversations.service import messages_of
 from app.conversations.structured import NOTHING, spent_on
@@ -62,7 +63,9 @@ class EvaluationFailedError(AppError):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """An evaluation that was made. ``stale`` says that the conversation has moved on since.
+    """An evaluation that was made.
+
+    ``stale`` says that the conversation has moved on since, or that a teacher has decided on an objective.
 
     ``result`` has the shape of the REST API: overall_assessment, overall_score, strengths, areas_for_improvement,
     key_moments, learning_objectives_evaluation and evaluation_metrics. Scores are 0 to 100.
@@ -110,7 +113,7 @@ def desk_of(session: Session, conversation: Conversation) -> Desk:
     under_way = record.lease_until is not None and record.lease_until > utc_now()
     broken_off = record.lease_until is not None and not under_way
     return Desk(
-        evaluation=_as_evaluation(record, newest_id or 0),
+        evaluation=_as_evaluation(record, newest_id or 0, conversation.decisions),
         under_way=under_way,
         error_code=BROKEN_OFF if broken_off else record.error_code,
     )
@@ -194,12 +197,13 @@ class Evaluations:
     def _evaluate(self, conversation_id: int) -> tuple[dict[str, Any], Tokens]:
         with self._database.snapshot() as session:
             conversation = session.get_one(Conversation, conversation_id)
-            messages = messages_of(session, conversation)
-        evaluated = evaluate(self._model, conversation, messages)
+            messages, decisions = messages_of(session, conversation), decisions_of(session, conversation)
+        evaluated = evaluate(self._model, conversation, messages, decisions)
         whole = [message.id for message in messages if message.state is MessageState.COMPLETE]
         values = {
             "result": evaluated.result,
             "until_message_id": max(whole),
+            "until_decision": conversation.decisions,
             "model": evaluated.model,
             "prompt_version": EVALUATOR_VERSION,
             "created_at": utc_now(),
@@ -254,7 +258,7 @@ def _require_student(session: Session, conversation: Conversation) -> None:
         raise NothingToEvaluateError(log=f"conversation {conversation.id}")
 
 
-def _as_evaluation(record: EvaluationRecord, newest: int) -> Evaluation | None:
+def _as_evaluation(record: EvaluationRecord, newest: int, decisions: int) -> Evaluation | None:
     if record.result is None or record.created_at is None:
         return None
     return Evaluation(
@@ -262,5 +266,5 @@ def _as_evaluation(record: EvaluationRecord, newest: int) -> Evaluation | None:
         model=record.model or "",
         prompt_version=record.prompt_version or "",
         created_at=record.created_at,
-        stale=newest > (record.until_message_id or 0),
+        stale=newest > (record.until_message_id or 0) or decisions > record.until_decision,
     )

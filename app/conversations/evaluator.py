@@ -1,4 +1,7 @@
-"""Evaluating a conversation: a model assesses it, and code drops each key moment whose quote does not stand there."""
+"""Evaluating a conversation: a model assesses it.
+
+Code drops each key moment whose quote does not stand there, and lets a teacher's decision on an objective stand.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,15 +82,20 @@ class Evaluated:
     tokens: Tokens
 
 
-def evaluate(model: ModelAdapter, conversation: Conversation, messages: Sequence[Message]) -> Evaluated:
+def evaluate(
+    model: ModelAdapter,
+    conversation: Conversation,
+    messages: Sequence[Message],
+    decisions: Mapping[int, bool],
+) -> Evaluated:
     """Evaluate a conversation.
 
-    ``messages`` is the conversation, oldest first; see `brief_evaluator` for what of a long one is read. Raises
-    `ModelError`.
+    ``messages`` is the conversation, oldest first; see `brief_evaluator` for what of a long one is read. ``decisions``
+    are the teachers' on objectives, by position. Raises `ModelError`.
     """
     scenario, said = Scenario.model_validate(conversation.scenario), numbered(messages)
     answer_tokens = min(ANSWER_TOKENS, model.context_tokens // ANSWER_SHARE)
-    brief = brief_evaluator(conversation, messages, model.context_tokens - answer_tokens)
+    brief = brief_evaluator(conversation, messages, decisions, model.context_tokens - answer_tokens)
     request = StructuredRequest(
         instructions=brief.instructions,
         prompt=brief.prompt,
@@ -95,13 +103,15 @@ def evaluate(model: ModelAdapter, conversation: Conversation, messages: Sequence
         schema=Assessment.model_json_schema(),
         conversation=f"evaluation-{conversation.id}",
         max_tokens=answer_tokens,
-        scripted=_scripted_assessment(conversation, scenario, said),
+        scripted=_scripted_assessment(conversation, scenario, said, decisions),
     )
     answered = ask(model, request, Assessment, scenario=scenario)
-    return Evaluated(_as_result(answered.data, scenario, said), answered.model, answered.tokens)
+    return Evaluated(_as_result(answered.data, scenario, said, decisions), answered.model, answered.tokens)
 
 
-def _as_result(assessment: Assessment, scenario: Scenario, said: Mapping[int, Message]) -> dict[str, Any]:
+def _as_result(
+    assessment: Assessment, scenario: Scenario, said: Mapping[int, Message], decisions: Mapping[int, bool]
+) -> dict[str, Any]:
     objectives, metrics = scenario.learning_objectives, scenario.enabled_metrics
     return {
         "overall_assessment": assessment.overall_assessment,
@@ -112,7 +122,7 @@ def _as_result(assessment: Assessment, scenario: Scenario, said: Mapping[int, Me
         "learning_objectives_evaluation": [
             {
                 "objective": objectives[view.objective - 1],
-                "met": view.met,
+                "met": decisions.get(view.objective - 1, view.met),
                 "score": view.score,
                 "explanation": view.explanation,
             }
@@ -156,26 +166,30 @@ def _require_each(what: str, numbers: Sequence[int], things: Sequence[object]) -
 
 
 def _scripted_assessment(
-    conversation: Conversation, scenario: Scenario, said: Mapping[int, Message]
+    conversation: Conversation, scenario: Scenario, said: Mapping[int, Message], decisions: Mapping[int, bool]
 ) -> dict[str, Any]:
-    """Return the assessment of the scripted demo: it counts the objectives whose words the student has used."""
+    """Return the assessment of the scripted demo: it counts the objectives whose words the student has used.
+
+    A teacher's decision counts in their place.
+    """
     found = {finding["objective"]: finding for finding in scripted_findings(conversation, said)["objectives"]}
     objectives = dict(enumerate(scenario.learning_objectives, 1))
+    met = [number for number in objectives if decisions.get(number - 1, number in found)]
     explanations = {True: "The words for it were found.", False: "No words for it were found."}
     return {
         "overall_assessment": (
             f"Scripted demo: words for {len(found)} of {len(objectives)} learning objectives were found. "
             "No AI model has read the conversation."
         ),
-        "overall_score": 100 * len(found) // max(len(objectives), 1),
-        "strengths": [objectives[number] for number in found],
-        "areas_for_improvement": [text for number, text in objectives.items() if number not in found],
+        "overall_score": 100 * len(met) // max(len(objectives), 1),
+        "strengths": [objectives[number] for number in met],
+        "areas_for_improvement": [text for number, text in objectives.items() if number not in met],
         "key_moments": list(found.values()),
         "objectives": [
             {
                 "objective": number,
-                "met": number in found,
-                "score": 100 * (number in found),
+                "met": number in met,
+                "score": 100 * (number in met),
                 "explanation": explanations[number in found],
             }
             for number in objectives

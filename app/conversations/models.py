@@ -69,7 +69,8 @@ class Conversation(SQLModel, table=True):
     """One person's conversation about one experience, which it pins as it was at the start (``scenario``).
 
     ``is_preview`` marks a teacher's trial or Canvas's student view: kept out of every figure. ``judged_until`` is the
-    id of the last message that a judgement of the objectives has taken in, 0 before the first.
+    id of the last message that a judgement of the objectives has taken in, 0 before the first. ``decisions`` counts how
+    often a teacher has decided on an objective.
     """
 
     __tablename__ = "conversations"
@@ -103,6 +104,7 @@ class Conversation(SQLModel, table=True):
     prompt_version: str = Field(max_length=20)
     all_objectives_met: bool = False
     judged_until: int = 0
+    decisions: int = 0
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -221,8 +223,9 @@ class ObjectiveMark(SQLModel, table=True):
 class EvaluationRecord(SQLModel, table=True):
     """The evaluation of a conversation: the latest that was made, and whether another is being made.
 
-    ``result`` takes in the messages up to ``until_message_id``. ``lease_until`` says until when a maker is believed
-    alive; ``error_code`` why the last attempt failed.
+    ``result`` takes in the messages up to ``until_message_id``, and of the teachers' decisions so many as
+    ``until_decision`` says. ``lease_until`` says until when a maker is believed alive; ``error_code`` why the last
+    attempt failed.
     """
 
     __tablename__ = "evaluations"
@@ -232,6 +235,7 @@ class EvaluationRecord(SQLModel, table=True):
     conversation_id: int = Field(foreign_key="conversations.id")
     result: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     until_message_id: int | None = None
+    until_decision: int = 0
     model: str | None = Field(default=None, max_length=200)
     prompt_version: str | None = Field(default=None, max_length=20)
     created_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -110,6 +110,16 @@ def open_positions(session: Session, conversation: Conversation) -> list[int]:
     return sorted(set(range(len(conversation.learning_objectives))).difference(decided))
 
 
+def decisions_of(session: Session, conversation: Conversation) -> dict[int, bool]:
+    """Return by position on which objectives a teacher has decided, and whether they are covered."""
+    decided = session.exec(
+        select(ObjectiveMark.position, ObjectiveMark.covered).where(
+            ObjectiveMark.conversation_id == conversation.id, col(ObjectiveMark.decided_by_id).is_not(None)
+        )
+    )
+    return dict(decided.all())
+
+
 def record_judgement(
     session: Session,
     conversation_id: int,
@@ -167,6 +177,7 @@ def overrule(
         key={"conversation_id": conversation.id, "position": position},
         values={"covered": covered, "decided_by_id": identity.user.id, "decided_at": utc_now()},
     )
+    conversation.decisions += 1
     _note_whether_all_are_met(session, conversation)
 
 

@@ -1,7 +1,7 @@
 """What a model is told: the pinned experience, the versioned prompt, and as much of the conversation as fits."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2s
 from itertools import accumulate
@@ -20,7 +20,7 @@ from app.text import estimate_tokens
 PROMPT_VERSION = "2"
 DEFLECTION_VERSION = "1"
 JUDGE_VERSION = "1"
-EVALUATOR_VERSION = "1"
+EVALUATOR_VERSION = "2"
 TOKENS_PER_LINE = 8
 MARKER_BYTES = 6
 # What stands in quotation marks in a teacher's guidance is meant to be said.
@@ -139,8 +139,10 @@ def brief_judge(
     return Brief(instructions, _render(task, objectives=objectives, lines=_as_data(shown)), shown)
 
 
-def brief_evaluator(conversation: Conversation, messages: Sequence[Message], room: int) -> Brief:
-    """Tell an evaluator of the scenario and the conversation, in so many tokens as there is `room`.
+def brief_evaluator(
+    conversation: Conversation, messages: Sequence[Message], decisions: Mapping[int, bool], room: int
+) -> Brief:
+    """Tell an evaluator of the scenario, the conversation and the `decisions`, in so many tokens as there is `room`.
 
     Of a long conversation the newest messages that fit, always the last one, and how many are left out.
     """
@@ -148,9 +150,11 @@ def brief_evaluator(conversation: Conversation, messages: Sequence[Message], roo
     instructions = _render(f"evaluator-{EVALUATOR_VERSION}.txt", scenario=scenario)
     task = f"evaluator-{EVALUATOR_VERSION}-task.txt"
     said = numbered(messages)
-    room -= estimate_tokens(instructions) + estimate_tokens(_render(task, left_out=len(said), lines=()))
+    decided = [(position + 1, covered) for position, covered in sorted(decisions.items())]
+    empty = _render(task, decided=decided, left_out=len(said), lines=())
+    room -= estimate_tokens(instructions) + estimate_tokens(empty)
     shown = _newest_that_fit(said, room) or dict(list(said.items())[-1:])
-    prompt = _render(task, left_out=len(said) - len(shown), lines=_as_data(shown))
+    prompt = _render(task, decided=decided, left_out=len(said) - len(shown), lines=_as_data(shown))
     return Brief(instructions, prompt, shown)
 
 

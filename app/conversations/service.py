@@ -351,6 +351,7 @@ def version_of(conversation: Conversation, newest: Message) -> str:
     shown = (
         conversation.workflow_state,
         conversation.judged_until,
+        conversation.decisions,
         newest.id,
         newest.attempts,
         newest.shown_state,

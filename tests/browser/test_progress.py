@@ -69,6 +69,10 @@ def test_progress_shows_by_itself_and_the_teacher_has_the_last_word(
     marks.nth(1).get_by_test_id("overrule").click()
     expect(marks.nth(1)).to_contain_text("Decided by Miriam Okafor")
     expect(tool.get_by_test_id("progress")).to_contain_text("3 of 4 covered")
+    page.bring_to_front()
+    expect(desk.get_by_test_id("progress-count")).to_contain_text("3 of 4 objectives shown", timeout=40_000)
+    expect(desk.get_by_test_id("progress")).to_contain_text("Your teacher has marked this as not shown yet.")
+    other.bring_to_front()
 
     tool.get_by_test_id("evaluate").click()
     expect(tool.get_by_test_id("evaluating")).to_be_visible()

@@ -65,6 +65,11 @@ def asked(fake_model: FakeModel) -> list[str]:
     return [request.prompt for request in fake_model.questions if "evaluate" in request.instructions]
 
 
+def overrule(teacher: Visitor, conversation_id: int, position: int, covered: str) -> None:
+    path = f"/conversations/{conversation_id}/objectives/{position}"
+    assert teacher.post(path, {"covered": covered}).status_code == 303
+
+
 def evaluation_part(teacher: Visitor, conversation_id: int):
     return teacher.page(f"/conversations/{conversation_id}/transcript").select_one("[data-testid=evaluation]")
 
@@ -85,7 +90,7 @@ def test_a_teacher_has_a_conversation_evaluated(
     page = teacher.page(f"/conversations/{conversation_id}/transcript")
     assert LISTENS in page.select_one(quote["href"]).text
     made = stored(app, conversation_id)
-    assert (made.model, made.prompt_version, made.stale) == ("fake", "1", False)
+    assert (made.model, made.prompt_version, made.stale) == ("fake", "2", False)
 
 
 def test_a_key_moment_that_was_made_up_is_not_shown(
@@ -126,6 +131,54 @@ def test_an_evaluation_is_out_of_date_once_the_conversation_has_gone_on(
     wait_for_judge(app, conversation_id)
     assert not evaluate(app, asker, conversation_id).stale
     assert "And now?" in asked(fake_model)[-1]
+
+
+def test_what_a_teacher_has_decided_stands_in_the_evaluation(
+    app: Flask, teacher: Visitor, asker: Identity, conversation_id: int, fake_model: FakeModel
+) -> None:
+    answer(fake_model, assessment(2))
+    overrule(teacher, conversation_id, 0, "0")
+    result = evaluate(app, asker, conversation_id).result
+    assert [view["met"] for view in result["learning_objectives_evaluation"]] == [False, True]
+    assert "- Objective 1 is not met." in asked(fake_model)[-1]
+    part = evaluation_part(teacher, conversation_id)
+    pills = [view.select_one(".pill").text for view in part.select("[data-testid=objective-evaluation]")]
+    assert pills == ["Not covered", "Covered"]
+    assert not part.select_one("[data-testid=stale]")
+
+
+def test_an_evaluation_is_out_of_date_once_a_teacher_has_decided(
+    app: Flask, teacher: Visitor, asker: Identity, conversation_id: int, fake_model: FakeModel
+) -> None:
+    answer(fake_model, assessment(2))
+    evaluate(app, asker, conversation_id)
+    overrule(teacher, conversation_id, 1, "0")
+    assert stored(app, conversation_id).stale
+    assert "a teacher has decided" in evaluation_part(teacher, conversation_id).text
+    assert not evaluate(app, asker, conversation_id).stale
+    overrule(teacher, conversation_id, 1, "1")
+    assert stored(app, conversation_id).stale
+
+
+def test_an_evaluation_is_out_of_date_where_a_teacher_decided_while_it_was_made(
+    app: Flask, teacher: Visitor, asker: Identity, conversation_id: int, fake_model: FakeModel
+) -> None:
+    def judge(_request: object) -> object:
+        overrule(teacher, conversation_id, 0, "0")
+        return assessment(2)
+
+    fake_model.judge_by(judge)
+    assert evaluate(app, asker, conversation_id).stale
+
+
+def test_a_teachers_decision_needs_no_proof(
+    app: Flask, teacher: Visitor, asker: Identity, conversation_id: int, fake_model: FakeModel
+) -> None:
+    overrule(teacher, conversation_id, 0, "1")
+    answer(fake_model, assessment(2))
+    evaluate(app, asker, conversation_id)
+    part = evaluation_part(teacher, conversation_id)
+    assert part.text.count("No words of the student's were found that prove this.") == 1
 
 
 def test_two_teachers_at_once_get_one_evaluation(

@@ -364,6 +364,24 @@ def test_an_open_page_learns_of_what_was_judged(
     assert state.select_one("[data-part=closing] [data-testid=closing]")
 
 
+@pytest.mark.parametrize("finished", [False, True])
+def test_an_open_page_learns_of_each_decision_of_a_teacher(
+    app: Flask, student: Visitor, teacher: Visitor, conversation_id: int, finished: bool
+) -> None:
+    send(app, student, conversation_id, LISTENS)
+    if finished:
+        student.post(f"/conversations/{conversation_id}/finish")
+        wait_for_judge(app, conversation_id)
+    version = chat_page(student, app, conversation_id).select_one("[data-chat]")["data-version"]
+    for covered, shown in (("1", "1 of 2"), ("0", "0 of 2"), ("1", "1 of 2")):
+        overrule(teacher, conversation_id, 0, covered)
+        state = student.page(f"/conversations/{conversation_id}/state?version={version}")
+        assert f"{shown} objectives shown" in state.select_one("[data-part=count]").text
+        version = state.select_one("[data-conversation-state]")["data-version"]
+    nothing_new = student.get(f"/conversations/{conversation_id}/state?version={version}")
+    assert nothing_new.status_code == 204
+
+
 def test_once_everything_is_shown_the_student_sees_a_closing_with_all_of_it(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:

@@ -20,7 +20,7 @@ const texts = chat.dataset;
 const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
 const draft = draftStore(texts.conversation);
 const setUnsent = guardUnsaved(texts.unsent);
-let busy = false;
+let busy = 0; // replies that are being read
 let ended = !("active" in texts);
 
 class NotSent extends Error {}
@@ -68,10 +68,9 @@ function refocus() {
   }
 }
 
-function setBusy(value) {
-  busy = value;
-  log.setAttribute("aria-busy", String(value));
-  composer?.querySelector("button").toggleAttribute("disabled", value);
+function addBusy(change) {
+  busy += change;
+  log.setAttribute("aria-busy", String(busy > 0));
 }
 
 // Puts the server's form of a message (rendered and cleaned there) in the place of what is shown.
@@ -107,9 +106,10 @@ function request(url, body) {
 
 // Reads one reply to its end, through as many connections as it takes. `onStored` runs once the server has it all.
 async function showReply(item, url, body, onStored = () => {}) {
-  setBusy(true);
+  addBusy(1);
   let replyId = null;
   let shown = item;
+  let noticed = false;
   try {
     for (let attempt = 0; attempt <= RECONNECTS; attempt += 1) {
       try {
@@ -126,11 +126,13 @@ async function showReply(item, url, body, onStored = () => {}) {
             onStored();
           } else if (name === "notice") {
             showNotice(data);
+            noticed = true;
           } else if (name === "text") {
             keepingEnd(() => shown.querySelector("[data-growing]")?.append(data.text));
           } else if (name === "done") {
             replaceItem(shown, data.html);
-            texts.version = data.version;
+            // A message of danger is taken whatever was said since, which this page may not show yet.
+            texts.version = noticed ? "" : data.version;
             return;
           }
         }
@@ -143,7 +145,7 @@ async function showReply(item, url, body, onStored = () => {}) {
     }
     throw new NotSent(texts.lost);
   } finally {
-    setBusy(false);
+    addBusy(-1);
     step.tellOthers();
   }
 }
@@ -153,20 +155,21 @@ function seen() {
   return Math.max(0, ...[...messages.querySelectorAll("[data-message]")].map((item) => item.dataset.message));
 }
 
+// Puts a text back into its box, before what was typed since.
+function giveBack(text) {
+  const box = composer.elements.message;
+  box.value = box.value ? `${text}\n${box.value}` : text;
+  boxChanged();
+}
+
+// The server refuses what cannot be taken now: it alone knows whether a message must not wait.
 async function send() {
   const box = composer.elements.message;
   const text = box.value.trim();
   if (!text || box.readOnly) {
     return;
   }
-  if (busy) {
-    note(texts.wait);
-    return;
-  }
-  if (roomLeft() < 0) {
-    note(fill(texts.over, -roomLeft()));
-    return;
-  }
+  const isTooLong = roomLeft() < 0;
   const key = draft.keep(text);
   note("");
   const body = new FormData();
@@ -185,6 +188,9 @@ async function send() {
     await showReply(reply, texts.sendUrl, body, () => {
       if (!stored) {
         takeTurn(composer);
+        if (isTooLong) {
+          giveBack(text); // only a part of it was taken
+        }
       }
       stored = true;
       chat.querySelector("[data-finish]")?.removeAttribute("hidden");
@@ -199,8 +205,7 @@ async function send() {
     } else {
       reply.remove();
       mine.remove();
-      box.value = box.value ? `${text}\n${box.value}` : text;
-      boxChanged();
+      giveBack(text);
       note(error instanceof NotSent && error.message ? error.message : texts.notSent);
       step.lookNow();
     }
@@ -321,7 +326,7 @@ function endComposer() {
 const step = keepInStep({
   name: `conversation-${texts.conversation}`,
   url: texts.stateUrl,
-  version: () => (busy || ended ? null : texts.version),
+  version: () => (busy ? null : texts.version),
   show: showState,
 });
 

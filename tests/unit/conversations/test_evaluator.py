@@ -34,7 +34,7 @@ def assessment(**changes: Any) -> dict[str, Any]:
 
 def result(**changes: Any) -> dict[str, Any]:
     told = conversation(evaluation_metrics=METRICS)
-    return evaluate(Model(assessment(**changes)), told, messages()).result
+    return evaluate(Model(assessment(**changes)), told, messages(), {}).result
 
 
 def test_the_result_has_the_shape_of_the_rest_api() -> None:
@@ -87,11 +87,11 @@ def test_a_key_moment_that_does_not_stand_there_is_dropped(moment: dict[str, Any
 )
 def test_an_evaluation_that_is_not_whole_is_asked_for_again(wrong: dict[str, Any]) -> None:
     model = Model(assessment(**wrong), assessment())
-    evaluated = evaluate(model, conversation(evaluation_metrics=METRICS), messages())
+    evaluated = evaluate(model, conversation(evaluation_metrics=METRICS), messages(), {})
     assert evaluated.result["overall_score"] == 81
     assert len(model.requests) == 2
     with pytest.raises(ModelError):
-        evaluate(Model(assessment(**wrong)), conversation(evaluation_metrics=METRICS), messages())
+        evaluate(Model(assessment(**wrong)), conversation(evaluation_metrics=METRICS), messages(), {})
 
 
 def test_controls_are_left_out_of_what_a_model_writes() -> None:
@@ -99,31 +99,42 @@ def test_controls_are_left_out_of_what_a_model_writes() -> None:
 
 
 def test_the_evaluator_is_told_the_metrics_that_are_enabled() -> None:
-    brief = brief_evaluator(conversation(evaluation_metrics=METRICS), messages(), 30_000)
+    brief = brief_evaluator(conversation(evaluation_metrics=METRICS), messages(), {}, 30_000)
     assert "1. Empathy: Takes worries seriously\n2. Plain words\n" in brief.instructions
-    assert "None.\n" in brief_evaluator(conversation(), messages(), 30_000).instructions
+    assert "None.\n" in brief_evaluator(conversation(), messages(), {}, 30_000).instructions
 
 
 def test_of_a_long_conversation_the_newest_is_read_and_what_is_left_out_is_said() -> None:
     talk = [("student" if number % 2 else "persona", f"{number} " + "word " * 300) for number in range(60)]
-    brief = brief_evaluator(conversation(), messages(talk), 8_000)
+    brief = brief_evaluator(conversation(), messages(talk), {}, 8_000)
     assert len((brief.instructions + brief.prompt).encode()) / 3 <= 8_000
     assert max(brief.said) == 60
     assert f"Its first {60 - len(brief.said)} messages are left out" in brief.prompt
-    assert "left out" not in brief_evaluator(conversation(), messages(), 30_000).prompt
+    assert "left out" not in brief_evaluator(conversation(), messages(), {}, 30_000).prompt
+
+
+def test_what_a_teacher_has_decided_stands_whatever_the_model_says() -> None:
+    model = Model(assessment(metrics=[]))
+    evaluated = evaluate(model, conversation(), messages(), {2: True, 0: False})
+    views = evaluated.result["learning_objectives_evaluation"]
+    assert [view["met"] for view in views] == [False, True, True]
+    decided, talk = model.requests[0].prompt.split("<conversation>")
+    assert "- Objective 1 is not met.\n- Objective 3 is met.\n" in decided
+    assert "Objective 2" not in decided
+    assert "decided" not in brief_evaluator(conversation(), messages(), {}, 30_000).prompt + talk
 
 
 def test_messages_keep_their_numbers_where_a_reply_is_missing() -> None:
     said = messages([*TALK, ("persona", ""), ("student", "And you should come back on Friday.")])
     said[4].state = MessageState.FAILED
     moment = {"objective": 3, "message": 6, "quote": "you should come back on Friday"}
-    evaluated = evaluate(Model(assessment(key_moments=[moment], metrics=[])), conversation(), said)
+    evaluated = evaluate(Model(assessment(key_moments=[moment], metrics=[])), conversation(), said, {})
     assert evaluated.result["key_moments"][0]["message_number"] == 6
 
 
 def test_the_scripted_demo_counts_words_and_says_so() -> None:
     scripted = conversation(script={"objectives": [["since"], ["cell wall"]]}, evaluation_metrics=METRICS)
-    evaluated = evaluate(ScriptedAdapter(), scripted, messages())
+    evaluated = evaluate(ScriptedAdapter(), scripted, messages(), {})
     assert evaluated.model == "Scripted demo"
     assert evaluated.result["overall_score"] == 33
     assert [view["met"] for view in evaluated.result["learning_objectives_evaluation"]] == [
@@ -133,3 +144,11 @@ def test_the_scripted_demo_counts_words_and_says_so() -> None:
     ]
     assert evaluated.result["key_moments"][0]["message_number"] == 2
     assert "No AI model" in evaluated.result["overall_assessment"]
+
+
+def test_the_scripted_demo_counts_a_teachers_decision_in_place_of_words() -> None:
+    scripted = conversation(script={"objectives": [["since"], ["cell wall"]]})
+    result = evaluate(ScriptedAdapter(), scripted, messages(), {0: False, 1: True, 2: True}).result
+    assert result["overall_score"] == 66
+    assert result["strengths"] == OBJECTIVES[1:]
+    assert [view["met"] for view in result["learning_objectives_evaluation"]] == [False, True, True]

@@ -25,7 +25,7 @@ def asked(kind: str, context_tokens: int) -> StructuredRequest:
         if kind == "judge":
             judge(model, told, messages(LONG), [0, 1, 2])
         else:
-            evaluate(model, told, messages(LONG))
+            evaluate(model, told, messages(LONG), {0: True, 1: False, 2: True})
     return model.requests[0]
 
 
