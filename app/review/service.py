@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import Select
 
 from app.conversations.feedback import MessageFeedback, feedback_of
-from app.conversations.models import Conversation, ConversationState, Message
+from app.conversations.models import Conversation, ConversationState, Message, ObjectiveMark
 from app.conversations.progress import Progress, progress_of
 from app.conversations.prompt import Scenario
 from app.conversations.safety.models import Flag
@@ -30,13 +30,15 @@ from app.review.flags import flags_of
 class StudentRow:
     """A student of the course and where they stand.
 
-    ``conversation`` is the latest, ``messages`` how many they wrote in it, ``attempts`` how often they have begun.
+    ``conversation`` is the latest, ``messages`` how many they wrote in it, ``covered`` how many of its objectives are
+    covered, ``attempts`` how often they have begun.
     """
 
     user: User
     status: Status
     conversation: Conversation | None
     messages: int
+    covered: int
     attempts: int
 
 
@@ -86,18 +88,27 @@ def class_of(session: Session, identity: Identity, experience: Experience) -> Cl
         .group_by(col(Message.conversation_id))
         .subquery()
     )
+    marked = (
+        select(ObjectiveMark.conversation_id, func.count().label("covered"))
+        .where(col(ObjectiveMark.covered))
+        .join(latest, latest.c.id == ObjectiveMark.conversation_id)
+        .group_by(col(ObjectiveMark.conversation_id))
+        .subquery()
+    )
     found = session.execute(
         select_columns(
             col(Enrollment.workflow_state),
             User,
             Conversation,
             func.coalesce(written.c.messages, 0),
+            func.coalesce(marked.c.covered, 0),
             func.coalesce(latest.c.attempts, 0),
         )
         .join(User, col(User.id) == Enrollment.user_id)
         .outerjoin(latest, latest.c.user_id == User.id)
         .outerjoin(Conversation, col(Conversation.id) == latest.c.id)
         .outerjoin(written, written.c.conversation_id == Conversation.id)
+        .outerjoin(marked, marked.c.conversation_id == Conversation.id)
         .where(
             col(Enrollment.course_id) == identity.course.id,
             col(Enrollment.role) == Role.STUDENT,
@@ -106,8 +117,8 @@ def class_of(session: Session, identity: Identity, experience: Experience) -> Cl
         .order_by(func.lower(User.name), col(User.id))
     )
     rows = [
-        (state, StudentRow(user, status_of(conversation), conversation, messages, attempts))
-        for state, user, conversation, messages, attempts in found
+        (state, StudentRow(user, status_of(conversation), conversation, *counts))
+        for state, user, conversation, *counts in found
     ]
     return ClassList(
         students=[row for state, row in rows if state is EnrollmentState.ACTIVE],

@@ -8,6 +8,7 @@ from flask import Flask
 
 from app.sandbox import Sandbox
 from tests.support.fake_model import FakeModel
+from tests.support.judging import finding, findings, wait_for_judge
 from tests.support.people import HISTORY, Visitor
 
 
@@ -37,7 +38,8 @@ def class_page(teacher: Visitor, experience_id: int) -> BeautifulSoup:
 
 def rows(page: BeautifulSoup) -> list[list[str]]:
     table = page.select("[data-testid=student-row]")
-    return [[cell.text.strip() for cell in row.select("th, td")][:3] for row in table]
+    cells = [[cell.text.strip() for cell in row.select("th, td")] for row in table]
+    return [[name, status, messages] for name, status, _objectives, messages, *_ in cells]
 
 
 def test_the_class_shows_every_student_and_only_students(teacher: Visitor, experience_id: int) -> None:
@@ -53,6 +55,25 @@ def test_the_class_shows_every_student_and_only_students(teacher: Visitor, exper
     ]
     counts = page.select_one("[data-testid=counts]").text
     assert " ".join(counts.split()) == "5 not started · 1 in progress · 1 completed"
+
+
+def test_the_class_shows_how_many_objectives_each_student_has_covered(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, fake_model: FakeModel
+) -> None:
+    experience_id = teacher.write_experience()
+    for who, quote in (("amara.diallo", "I hear that this is annoying"), ("liam.oconnor", "")):
+        visitor = Visitor.launch(app, sandbox, who)
+        conversation_id = visitor.start(experience_id)
+        fake_model.judge_with(findings(finding(1, 2, quote)))
+        visitor.send(conversation_id, f"{quote} for you.")
+        wait_for_judge(app, conversation_id)
+    shown = {
+        row.th.text.split()[0]: [part.text for part in row.select("[data-testid=row-objectives] span")]
+        for row in class_page(teacher, experience_id).select("[data-testid=student-row]")
+    }
+    assert shown["Amara"] == ["1 of 2", "1 of 2 objectives covered"]
+    assert shown["Liam"] == ["0 of 2", "0 of 2 objectives covered"]
+    assert shown["Chloe"] == []
 
 
 def test_a_transcript_shows_both_sides_with_times_and_model(teacher: Visitor, experience_id: int) -> None:
@@ -81,7 +102,7 @@ def test_a_transcript_lists_earlier_attempts(app: Flask, sandbox: Sandbox, teach
     page = teacher.page(f"/conversations/{second}/transcript")
     assert [item.text.strip() for item in page.select(".attempts li")] == ["Attempt 1", "Attempt 2"]
     assert "My first attempt" in teacher.page(f"/experiences/{experience_id}/transcripts").text
-    assert teacher.page(f"/experiences/{experience_id}").select("[data-testid=student-row] td")[2].text == "2"
+    assert teacher.page(f"/experiences/{experience_id}").select("[data-testid=student-row] td")[3].text == "2"
     assert "left for a new start" in teacher.page(f"/conversations/{first}/transcript").text
 
 
