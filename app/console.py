@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 import click
 
-from app.lti.refusals import LaunchRefusedError
-from app.lti.registration.platforms import PlatformConfigError
+from app.database import database
+from app.lti.refusals import LaunchRefusedError, UnknownPlatformError
+from app.lti.registration.platforms import PlatformConfigError, list_platforms
 
 
 @contextmanager
@@ -14,7 +15,16 @@ def refusals_as_messages() -> Iterator[None]:
     """End a command in the sentence that says what is wrong with what it was given."""
     try:
         yield
+    except UnknownPlatformError as error:
+        raise click.ClickException(_registered() or str(error.administrator)) from error
     except LaunchRefusedError as error:
         raise click.ClickException(str(error.administrator)) from error
     except PlatformConfigError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _registered() -> str:
+    """Name the platforms that could have been meant; empty where there is none."""
+    with database().snapshot() as session:
+        names = [f"{found.issuer} (client id {found.client_id})" for found, _ in list_platforms(session)]
+    return f"There is no such platform. Registered: {', '.join(names)}." if names else ""

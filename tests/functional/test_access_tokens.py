@@ -275,7 +275,7 @@ def test_a_role_that_contradicts_the_platform_is_refused(
     [
         (("--scope", "url:GET|/api/v1/nothing"), "There is no scope"),
         (("--deployment-id", "nowhere"), "no deployment nowhere"),
-        (("--client-id", "unknown"), "Register the platform"),
+        (("--client-id", "unknown"), "There is no such platform. Registered: http"),
         (("--days", "0"), "0 is not in the range"),
         (("--user", ""), "'' is no Canvas id"),
         (("--course", "a\x1fb"), "is no Canvas id"),

@@ -111,6 +111,25 @@ def test_removing_what_is_not_there_says_so() -> None:
     assert "Register the platform" in result.output
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("token", "create", "--course", "1", "--user", "1", "--role", "teacher"),
+        ("budget", "show", "--course", "1"),
+        ("seed", "--course", "1"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_platform_that_is_not_known_is_answered_with_those_that_are(command: Sequence[str]) -> None:
+    run("db", "upgrade")
+    run(*ADD)
+    result = run(*command, "--issuer", "https://lms.example.ed")
+    assert result.exit_code == 1
+    assert result.output == (
+        "Error: There is no such platform. Registered: https://lms.example.edu (client id 7).\n"
+    )
+
+
 def test_an_address_that_is_none_is_refused() -> None:
     run("db", "upgrade")
     result = run(*ADD[:-1], "not an address")
