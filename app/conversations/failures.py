@@ -15,7 +15,7 @@ _SENTENCES: dict[str | None, LazyString] = {
     ReplyNote.WITHHELD: _l(
         "The AI wrote something that it should not have, so its reply is not shown. Your message is saved; try again."
     ),
-    ReplyNote.STOPPED: _l("You stopped this reply. Answer it as it is, or try again."),
+    ReplyNote.STOPPED: _l("You stopped this reply. Leave it as it is, or try again."),
     ModelErrorCode.BUSY: _l("The AI is too busy just now. Your message is saved; try again in a moment."),
     ModelErrorCode.TIMEOUT: _l("The AI took too long to answer. Your message is saved; try again."),
     ModelErrorCode.REFUSED: _l(

@@ -43,7 +43,7 @@ def button(reply: Locator, name: str) -> Locator:
 
 
 def test_a_reply_is_disliked_with_a_reason_and_liked_after_all(page: Page, demo: Demo) -> None:
-    demo.model.reply_with("What do you want?")
+    demo.model.reply_with("What do you want? " * 100)
     desk = begin(page, demo, "A guest to rate")
     say(desk, "Good evening!")
     reply = desk.get_by_test_id("message-persona").last
@@ -51,6 +51,7 @@ def test_a_reply_is_disliked_with_a_reason_and_liked_after_all(page: Page, demo:
     dislike.click()
     expect(dislike).to_have_attribute("aria-pressed", "true")
     expect(dislike).to_be_focused()
+    expect(reply.get_by_test_id("save-reason")).to_be_in_viewport(ratio=1)
     reply.get_by_test_id("reason").fill("Too rude.")
     reply.get_by_test_id("save-reason").click()
     expect(reply).to_contain_text("Saved.")

@@ -42,6 +42,18 @@ def test_the_persona_speaks_first_with_the_written_line(app: Flask, conversation
     assert said(app, conversation_id) == [("persona", EXPERIENCE["opening_line"], "complete")]
 
 
+@pytest.mark.parametrize(
+    ("description", "headings"),
+    [("A bill.", ["What this is about", "What you practise"]), ("", ["What you practise"])],
+)
+def test_what_an_experience_does_not_tell_has_no_heading(
+    teacher: Visitor, student: Visitor, description: str, headings: list[str]
+) -> None:
+    experience_id = teacher.write_experience(description=description)
+    page = student.page(f"/experiences/{experience_id}/conversation")
+    assert [heading.text for heading in page.select("[data-about] summary, [data-about] h2")] == headings
+
+
 def test_without_a_written_line_the_model_opens(
     app: Flask, teacher: Visitor, student: Visitor, fake_model: FakeModel
 ) -> None:

@@ -93,7 +93,7 @@ def test_a_stopped_reply_keeps_what_came_and_can_be_tried_again(
     reading = begin(student, conversation_id)
     last = events(stop(student, conversation_id, newest(app)))[-1][1]
     assert "word0" in last["html"]
-    assert "You stopped this reply" in last["html"]
+    assert "You stopped this reply. Leave it as it is, or try again." in last["html"]
     assert b'"state":"interrupted"' in b"".join(reading.response)
     reply = newest(app)
     assert (reply.state, reply.error_code) == ("interrupted", "stopped")

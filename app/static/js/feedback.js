@@ -20,6 +20,7 @@ async function send(block, form, button) {
   const fresh = holder.firstElementChild;
   block.replaceWith(fresh);
   fresh.querySelector(`[data-control="${button?.dataset.control}"]`)?.focus();
+  fresh.querySelector("[data-reason]")?.scrollIntoView({ block: "nearest" });
 }
 
 document.addEventListener("submit", async (event) => {
