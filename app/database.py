@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, SQLModel
@@ -140,6 +141,17 @@ def release_request_session() -> None:
             session.commit()
         finally:
             session.close()
+
+
+def once_committed(session: Session, tell: Callable[[], None]) -> None:
+    """Call `tell` when what the session is writing has been committed, and never where it is undone."""
+    writing = session.get_transaction()
+
+    def tell_if_written(committed: OrmSession) -> None:
+        if committed.get_transaction() is writing:
+            tell()
+
+    event.listen(session, "after_commit", tell_if_written, once=True)
 
 
 def roll_back_request_session() -> None:

@@ -99,7 +99,7 @@ def send_message(identity: Identity, experience_id: int, conversation_id: int) -
 
     With `Accept: text/event-stream` the reply arrives as it is written. Sent again with the same client key, the
     message is not doubled: the same turn is answered, and a reply that failed is tried again. 409 while another reply
-    is being written.
+    is being written. A message in which somebody writes of harming themselves is never refused; its reply waits.
     """
     fields = read_body()
     session, client_key = request_session(), _client_key(fields) or uuid4().hex

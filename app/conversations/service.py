@@ -4,7 +4,7 @@ Every query goes through the identity: another person's conversation is not ther
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 
 from app.conversations.models import Conversation, ConversationState, Message, MessageState, ReplyNote
 from app.conversations.prompt import PROMPT_VERSION, pin
-from app.conversations.safety.findings import is_in_danger
+from app.conversations.safety.findings import Finding, is_in_danger, self_harm_in
 from app.conversations.safety.flags import note_findings
 from app.conversations.safety.safety import current_safety
 from app.database import utc_now
@@ -35,6 +35,9 @@ from app.usage.budgets import require_budget
 MAX_MESSAGE = 4_000
 MAX_CLIENT_KEY = 64
 LEASE = timedelta(seconds=20)
+# So much of a refused message is looked at, and so many of a conversation are kept: no program fills the database.
+LOOKED_AT = 10 * MAX_MESSAGE
+MOST_KEPT = 50
 
 
 class MessageMissingError(AppError):
@@ -107,6 +110,15 @@ class Start:
 
     conversation: Conversation
     opening: Message | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What is stored of a student's message, what was found in it, and whether its reply ``waits``."""
+
+    text: str
+    findings: Sequence[Finding]
+    waits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,20 +283,14 @@ def send_message(
 
     The conversation must be locked (`conversation_for` with ``to_write``), so that its turns follow one another. The
     same ``client_key`` sent again returns the same turn. ``seen`` is the newest message that the sender has read,
-    where that is known: a conversation that has gone on since is not forked. Raises an `AppError`.
+    where that is known: a conversation that has gone on since is not forked. Raises an `AppError` for what cannot be
+    sent now, unless it speaks of self-harm (`_hear`).
     """
     messages = messages_of(session, conversation)
     if repeated := _turn_in(messages, client_key):
         return repeated
-    text = _checked(text)
-    if not conversation.active:
-        raise ConversationEndedError(log=f"conversation {conversation.id}")
-    if seen is not None and messages[-1].id > seen:
-        raise MovedOnError(log=f"conversation {conversation.id}")
-    _require_no_reply_under_way(session, conversation, messages)
-    if not turns_left(conversation, messages):
-        raise TurnsUsedUpError(log=f"conversation {conversation.id}")
-    return _add_turn(session, conversation, messages, text, client_key)
+    heard = _hear(session, conversation, messages, clean_text(text), seen)
+    return _add_turn(session, conversation, messages, heard, client_key)
 
 
 def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> Message:
@@ -477,29 +483,78 @@ def _require_no_reply_under_way(
             raise TurnInProgressError(log=f"conversation {conversation.id}")
 
 
-def _add_turn(
-    session: Session, conversation: Conversation, before: Sequence[Message], text: str, client_key: str
-) -> Turn:
-    """Store a message, what is found in it, and a reply to write; where somebody may be in danger, one that waits.
+def _hear(
+    session: Session, conversation: Conversation, messages: Sequence[Message], text: str, seen: int | None
+) -> _Heard:
+    """Take in what a student sends, or raise an `AppError`.
 
-    What is written at such a moment is never refused for want of a model's budget, which it does not need.
+    A message of self-harm is taken whatever stands against it, so that the student finds help and teachers are told.
     """
+    try:
+        _require_leave(session, conversation, messages, text, seen)
+    except AppError as refusal:
+        return _kept_of(text, messages, refusal)
     findings = current_safety().look_at(text, Speaker.STUDENT)
-    waits = is_in_danger(findings)
-    if not waits:
-        require_budget(session, conversation.experience_id)
+    return _Heard(text, findings, waits=is_in_danger(findings))
+
+
+def _require_leave(
+    session: Session, conversation: Conversation, messages: Sequence[Message], text: str, seen: int | None
+) -> None:
+    """Raise an `AppError` where a student may not send `text` now; otherwise count that they do."""
+    if not text:
+        raise MessageMissingError
+    if len(text) > MAX_MESSAGE:
+        raise MessageTooLongError(log=f"{len(text)} characters")
+    if not conversation.active:
+        raise ConversationEndedError(log=f"conversation {conversation.id}")
+    _require_no_reply_under_way(session, conversation, messages)
+    if seen is not None and messages[-1].id > seen:
+        raise MovedOnError(log=f"conversation {conversation.id}")
+    if not turns_left(conversation, messages):
+        raise TurnsUsedUpError(log=f"conversation {conversation.id}")
+    require_budget(session, conversation.experience_id)
     spend(session, conversation.user_id, Kind.MESSAGE)
+
+
+def _kept_of(text: str, messages: Sequence[Message], refusal: AppError) -> _Heard:
+    """Take in a message of self-harm that is refused; of one that is too long, as much as fits around those words.
+
+    Raises the `refusal` for any other.
+    """
+    findings = current_safety().look_at_refused(text[:LOOKED_AT])
+    found = self_harm_in(findings)
+    if found is None or sum(message.notice is not None for message in messages) >= MOST_KEPT:
+        raise refusal
+    if len(text) <= MAX_MESSAGE:
+        return _Heard(text, findings, waits=True)
+    start = max(0, found.start - MAX_MESSAGE // 2)
+    kept = text[start : start + MAX_MESSAGE - 2]
+    before, after = "…" * (start > 0), "…" * (start + len(kept) < len(text))
+    shift = len(before) - start
+    moved = [
+        replace(each, start=each.start + shift, end=each.end + shift)
+        for each in findings
+        if each.start >= start
+    ]
+    return _Heard(f"{before}{kept}{after}", moved, waits=True)
+
+
+def _add_turn(
+    session: Session, conversation: Conversation, before: Sequence[Message], heard: _Heard, client_key: str
+) -> Turn:
+    """Store a message, what is found in it, and a reply, which is to be written or waits."""
     message = Message(
-        conversation_id=conversation.id, speaker=Speaker.STUDENT, text=text, client_key=client_key
+        conversation_id=conversation.id, speaker=Speaker.STUDENT, text=heard.text, client_key=client_key
     )
     reply = _empty_reply(conversation)
+    if heard.waits:
+        _let_wait(reply)
     conversation.updated_at = utc_now()
     session.add_all([message, reply])
     session.flush()
-    note_findings(session, message, findings)
-    if waits:
-        _let_wait(reply)
-    return Turn(message, reply, to_write=not waits, said=(*before, message))
+    note_findings(session, message, heard.findings)
+    return Turn(message, reply, to_write=not heard.waits, said=(*before, message))
 
 
 def _turn_in(messages: Sequence[Message], client_key: str) -> Turn | None:
@@ -508,15 +563,6 @@ def _turn_in(messages: Sequence[Message], client_key: str) -> Turn | None:
         if message.speaker is Speaker.STUDENT and message.client_key == client_key:
             return Turn(message, reply, to_write=False)
     return None
-
-
-def _checked(text: str) -> str:
-    text = clean_text(text)
-    if not text:
-        raise MessageMissingError
-    if len(text) > MAX_MESSAGE:
-        raise MessageTooLongError(log=f"{len(text)} characters")
-    return text
 
 
 def _end(session: Session, conversation: Conversation, *, completed: bool) -> None:

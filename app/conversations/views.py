@@ -10,6 +10,7 @@ from flask import (
     Response,
     current_app,
     jsonify,
+    make_response,
     redirect,
     render_template,
     request,
@@ -238,8 +239,19 @@ def _answer_with(conversation: Conversation, reply: Message, message: Message | 
     for _ in replies().follow(reply.id):
         pass
     if message is not None:
-        moderations().looked_at(message)
+        message = moderations().looked_at(message)
+        if message.notice and not conversation.active:  # no page shows it any more
+            return make_response(_help_page(conversation))
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
+
+
+def _help_page(conversation: Conversation) -> str:
+    return render_template(
+        "conversations/help.html",
+        conversation=conversation,
+        help=current_safety().help_message(),
+        is_trial=conversation.is_preview,
+    )
 
 
 def _event_stream(conversation: Conversation, reply: Message, message: Message | None = None) -> Response:

@@ -101,7 +101,8 @@ _LIMITS: dict[Kind, tuple[Limit, ...]] = {
 def spend(session: Session, user_id: int, kind: Kind) -> None:
     """Count that a person does something, in the transaction that does it. Two statements at most.
 
-    Lock a conversation before, never after. Raises `RateLimitedError` where it is too much: then commit nothing.
+    Lock a conversation before, never after. Raises `RateLimitedError` where it is too much: who commits then has it
+    counted in part.
     """
     now = utc_now()
     for limit in _LIMITS[kind]:

@@ -132,7 +132,8 @@ def test_a_message_that_is_too_long_stays_in_its_box(page: Page, demo: Demo) -> 
     box = desk.get_by_test_id("message-box")
     box.fill("x" * 4_010)
     box.press("Enter")
-    expect(desk.get_by_test_id("composer-note")).to_contain_text("Characters over the limit: 10")
+    expect(desk.get_by_test_id("composer-note")).to_contain_text("Please shorten it")
+    expect(desk.locator("[data-count]")).to_have_text("Too long. Characters over the limit: 10")
     expect(box).to_have_value("x" * 4_010)
 
 

@@ -59,6 +59,55 @@ def test_a_student_is_helped_at_once_and_a_teacher_resolves_the_flag(
     expect(tool.get_by_test_id("message-flag")).to_contain_text("Self-harm (resolved)")
 
 
+def test_words_of_danger_do_not_wait_for_a_reply_and_others_stay_in_their_box(page: Page, demo: Demo) -> None:
+    demo.model.reply_with([f"word{number} " for number in range(100)], delay=0.1)
+    desk = begin(page, demo, "A guest who talks much")
+    say(desk, "Good evening!")
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("word3")
+    say(desk, "Are you there?")
+    expect(desk.get_by_test_id("composer-note")).to_contain_text("A reply is still on its way")
+    expect(desk.get_by_test_id("message-box")).to_have_value("Are you there?")
+    expect(desk.get_by_test_id("message-student")).to_have_count(1)
+    say(desk, WISH)
+    expect(desk.get_by_test_id("message-student").last.get_by_test_id("help")).to_be_visible()
+    expect(desk.get_by_test_id("failure")).to_contain_text("The conversation waits here")
+    expect(desk.get_by_test_id("message-box")).to_have_value("")
+    expect(desk.get_by_test_id("stop")).to_be_visible()
+    expect(desk.get_by_test_id("message-persona").nth(1)).to_contain_text("word99", timeout=20_000)
+    expect(desk.get_by_test_id("message-student")).to_have_count(2)
+    expect(desk.get_by_test_id("message-persona")).to_have_count(3)
+    demo.model.reply_with("I am glad that you told me.")
+    desk.get_by_role("button", name="Go on").click()
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("I am glad that you told me.")
+
+
+def test_words_of_danger_are_taken_in_a_tab_that_lags_behind_and_shows_the_rest(
+    page: Page, context: BrowserContext, demo: Demo
+) -> None:
+    desk = begin(page, demo, "A guest who is elsewhere")
+    second = context.new_page()
+    second.add_init_script("window.BroadcastChannel = undefined;")
+    other = open_tool(second, demo, "amara.diallo")
+    other.get_by_role("link", name="A guest who is elsewhere").click()
+    expect(other.get_by_test_id("message-persona")).to_be_visible()
+    second.route("**/state?*", lambda route: route.abort())
+    say(desk, "Good evening!")
+    expect(desk.get_by_test_id("message-persona")).to_have_count(2)
+    say(other, WISH)
+    expect(other.get_by_test_id("help")).to_be_visible()
+    second.unroute("**/state?*")
+    expect(other.get_by_test_id("message-student")).to_have_count(2, timeout=15_000)
+    expect(other.get_by_test_id("message-student").last.get_by_test_id("help")).to_have_count(1)
+
+
+def test_of_a_message_in_danger_that_is_too_long_the_rest_stays_in_the_box(page: Page, demo: Demo) -> None:
+    desk = begin(page, demo, "A guest who reads long letters")
+    say(desk, f"{WISH} {'x' * 4_000}")
+    expect(desk.get_by_test_id("help")).to_be_visible()
+    expect(desk.get_by_test_id("message-box")).to_have_value(f"{WISH} {'x' * 4_000}")
+    expect(desk.locator("[data-count]")).to_contain_text("Too long")
+
+
 def test_another_tab_of_the_student_shows_the_message_too(
     page: Page, context: BrowserContext, demo: Demo
 ) -> None:

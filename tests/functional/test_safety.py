@@ -3,15 +3,29 @@
 import logging
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask
-from sqlmodel import select
+from sqlmodel import Session, select
 
-from app.conversations.models import Message, MessageState, Notice, ReplyNote
+from app.conversations import service
+from app.conversations.models import (
+    Conversation,
+    ConversationState,
+    Message,
+    MessageState,
+    Notice,
+    ReplyNote,
+)
+from app.conversations.safety.findings import Category, Finding, Severity
+from app.conversations.safety.flags import raise_flags
 from app.conversations.safety.models import Flag, FlagState
+from app.conversations.service import MAX_MESSAGE
 from app.courses.models import Course
+from app.database import utc_now
 from app.sandbox import Sandbox
 from app.settings import Settings
 from app.usage.models import CourseBudget
@@ -208,15 +222,202 @@ def test_a_course_without_tokens_left_still_hears_a_student_in_danger(
     assert len(flags(app)) == 1
 
 
-def test_a_message_in_danger_waits_for_a_reply_under_way_like_any_other(
-    app: Flask, student: Visitor, conversation_id: int
-) -> None:
-    student.send(conversation_id, "Hello", key="one")
+def under_way(app: Flask, conversation_id: int) -> None:
+    """Have the newest reply be written still, by somebody else."""
     with app.extensions["database"].transaction() as db:
         reply = db.exec(select(Message).order_by(Message.id.desc())).first()
-        reply.state = MessageState.GENERATING
-    assert student.send(conversation_id, WISH, key="two").json["code"] == "turn_in_progress"
-    assert len(stored(app)) == 3
+        reply.state, reply.lease_until = MessageState.GENERATING, utc_now() + timedelta(hours=1)
+
+
+def limited(**limits: int) -> Callable[[Flask, int], None]:
+    def change(app: Flask, _conversation_id: int) -> None:
+        app.config["SETTINGS"] = app.config["SETTINGS"].model_copy(update=limits)
+
+    return change
+
+
+def changed(**values: Any) -> Callable[[Flask, int], None]:
+    def change(app: Flask, conversation_id: int) -> None:
+        with app.extensions["database"].transaction() as db:
+            conversation = db.get_one(Conversation, conversation_id)
+            for name, value in values.items():
+                setattr(conversation, name, value)
+
+    return change
+
+
+def without_turns(app: Flask, conversation_id: int) -> None:
+    with app.extensions["database"].transaction() as db:
+        conversation = db.get_one(Conversation, conversation_id)
+        conversation.scenario = conversation.scenario | {"max_turns": 1}
+
+
+# What stands against a message, and the code with which any other is refused.
+REFUSALS = {
+    "turn_in_progress": under_way,
+    "turns_used_up": without_turns,
+    "conversation_ended": changed(workflow_state=ConversationState.COMPLETED),
+    "rate_limited": limited(messages_per_minute=1),
+    "budget_used_up": limited(course_tokens_per_month=0),
+}
+
+
+@pytest.fixture(params=REFUSALS)
+def refused(
+    request: pytest.FixtureRequest, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> str:
+    """A conversation in which nothing can be sent; the code of the refusal."""
+    student.send(conversation_id, "Hello", key="one")
+    fake_model.requests.clear()
+    REFUSALS[request.param](app, conversation_id)
+    code: str = request.param
+    return code
+
+
+class TestRefused:
+    """What is written in danger is taken where nothing else can be, and its reply waits."""
+
+    def test_it_is_stored_helped_and_flagged(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel, refused: str
+    ) -> None:
+        before = len(stored(app))
+        assert student.send(conversation_id, "Hello again", key="two").json["code"] == refused
+        assert names(student.send(conversation_id, WISH, key="three")) == ["reply", "notice", "done"]
+        message, reply = stored(app)[before:]
+        assert (message.text, message.notice) == (WISH, Notice.HELP)
+        assert (reply.state, reply.error_code) == (MessageState.INTERRUPTED, ReplyNote.HELD)
+        assert [(flag.message_id, flag.severity) for flag in flags(app)] == [(message.id, "high")]
+        assert chat(student).select("[data-testid=help]")
+        assert fake_model.requests == []
+
+    def test_so_it_is_with_words_that_may_mean_it(
+        self, app: Flask, student: Visitor, conversation_id: int, refused: str
+    ) -> None:
+        assert names(student.send(conversation_id, VAGUE, key="two")) == ["reply", "notice", "done"]
+        assert stored(app)[-1].error_code == ReplyNote.HELD
+        assert [flag.severity for flag in flags(app)] == ["low"]
+
+    def test_a_repeated_send_is_one_message(
+        self, app: Flask, student: Visitor, conversation_id: int, refused: str
+    ) -> None:
+        answers = [student.send(conversation_id, WISH, key="two") for _ in range(2)]
+        assert of_kind(answers[0], "notice") == of_kind(answers[1], "notice")
+        assert len(flags(app)) == 1
+
+    def test_a_threat_is_refused_like_anything_else(
+        self, app: Flask, student: Visitor, conversation_id: int, refused: str
+    ) -> None:
+        assert student.send(conversation_id, THREAT, key="two").json["code"] == refused
+        assert flags(app) == []
+
+    def test_the_rest_api_takes_it_too(
+        self, conversation_id: int, students_script: Script, refused: str
+    ) -> None:
+        path = f"/1/conversations/{conversation_id}/messages"
+        assert students_script.post(path, json={"message": "Hello again"}).json["code"] == refused
+        response = students_script.post(path, json={"message": WISH})
+        assert response.status_code == 200, response.text
+        assert "555 0100" in response.json["messages"][-2]["notice"]
+
+
+def send_below(visitor: Visitor, conversation_id: int, text: str, seen: int) -> Any:
+    """Send from a page that shows no message after `seen`."""
+    return visitor.post(
+        f"/conversations/{conversation_id}/messages",
+        {"message": text, "client_key": text[:20], "seen": str(seen)},
+        headers={"Accept": "text/event-stream"},
+        buffered=True,
+    )
+
+
+def test_a_message_in_danger_is_taken_where_the_conversation_has_gone_on_elsewhere(
+    app: Flask, student: Visitor, conversation_id: int
+) -> None:
+    opening = stored(app)[0].id
+    student.send(conversation_id, "Hello", key="one")
+    moved_on = send_below(student, conversation_id, "Hello again", opening)
+    assert moved_on.json["code"] == "conversation_moved_on"
+    assert names(send_below(student, conversation_id, WISH, opening)) == ["reply", "notice", "done"]
+    assert [message.text for message in stored(app)][1::2] == ["Hello", WISH]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "start", "end", "found"),
+    [
+        (0, 5_000, THREAT, "…", ["self_harm", "violence"]),
+        (5_000, 5_000, "…", "…", ["self_harm"]),
+        (5_000, 0, "…", "myself.", ["self_harm"]),
+    ],
+    ids=["first", "amid", "last"],
+)
+def test_of_a_message_in_danger_that_is_too_long_what_fits_is_taken(
+    app: Flask,
+    student: Visitor,
+    conversation_id: int,
+    before: int,
+    after: int,
+    start: str,
+    end: str,
+    found: list[str],
+) -> None:
+    text = f"{THREAT} {'o ' * (before // 2)}To be honest, I want to kill myself.{' o' * (after // 2)}"
+    too_long = student.send(conversation_id, text.replace("kill myself", "go home"), key="one")
+    assert too_long.json["code"] == "message_too_long"
+    assert names(student.send(conversation_id, text, key="two")) == ["reply", "notice", "done"]
+    message = stored(app)[1]
+    assert message.text.startswith(start)
+    assert message.text.endswith(end)
+    assert len(message.text) <= MAX_MESSAGE
+    raised = {flag.category: message.text[flag.excerpt_start : flag.excerpt_end] for flag in flags(app)}
+    assert sorted(raised) == found
+    assert raised["self_harm"] == "I want to kill myself"
+
+
+def test_without_end_nothing_is_taken_that_would_be_refused(
+    app: Flask, student: Visitor, conversation_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MOST_KEPT", 2)
+    limited(course_tokens_per_month=0)(app, conversation_id)
+    answers = [student.send(conversation_id, WISH, key=str(number)) for number in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert len(flags(app)) == 2
+
+
+@pytest.mark.parametrize("starts_again", [False, True])
+def test_without_javascript_help_is_shown_in_a_conversation_that_has_ended(
+    student: Visitor, conversation_id: int, starts_again: bool
+) -> None:
+    if starts_again:
+        student.start(1, instead_of=conversation_id)
+    else:
+        student.post(f"/conversations/{conversation_id}/finish")
+    response = student.post(
+        f"/conversations/{conversation_id}/messages",
+        {"message": WISH, "client_key": "k"},
+        headers={"Accept": "text/html"},
+    )
+    assert response.status_code == 200
+    page = BeautifulSoup(response.text, "html.parser")
+    assert "555 0100" in page.select_one("[data-testid=help]").text
+    assert page.select_one("main a[href$='/experiences/1/conversation']")
+
+
+def test_what_is_not_committed_is_not_said_to_be_flagged(
+    app: Flask, student: Visitor, conversation_id: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    student.send(conversation_id, "Hello")
+    finding = Finding(Category.ABUSE, Severity.LOW, 0, 5)
+    message = stored(app)[1]
+    with caplog.at_level(logging.INFO), Session(app.extensions["database"].engine) as db:
+        raise_flags(db, message.id, [finding])
+        db.rollback()
+        db.connection()
+        db.commit()
+        assert "is flagged" not in caplog.text
+        raise_flags(db, message.id, [finding])
+        assert "is flagged" not in caplog.text
+        db.commit()
+    assert caplog.text.count("is flagged: abuse, low") == 1
 
 
 def test_a_reply_that_speaks_for_suicide_is_not_read_and_can_be_written_again(
@@ -380,6 +581,13 @@ class TestProvider:
         assert "danger" not in done["html"]
         assert [(flag.category, flag.withheld) for flag in flags(app)] == [("abuse", "A reply of danger.")]
 
+    def test_a_message_that_is_refused_is_looked_at_by_the_lists(
+        self, app: Flask, student: Visitor, conversation_id: int
+    ) -> None:
+        changed(workflow_state=ConversationState.COMPLETED)(app, conversation_id)
+        assert names(student.send(conversation_id, WISH)) == ["reply", "notice", "done"]
+        assert [flag.category for flag in flags(app)] == ["self_harm"]
+
     def test_where_it_does_not_answer_the_lists_do(
         self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
     ) -> None:
@@ -422,4 +630,6 @@ class TestOff:
         fake_model.reply_with(UNSAFE)
         response = student.send(conversation_id, WISH)
         assert events(response)[-1][1]["state"] == "complete"
+        limited(messages_per_minute=1)(app, conversation_id)
+        assert student.send(conversation_id, WISH, key="two").status_code == 429
         assert flags(app) == []

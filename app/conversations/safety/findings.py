@@ -46,9 +46,15 @@ class Check(Protocol):
         """Return what is found in what `speaker` wrote, at most one finding a category."""
 
 
+def self_harm_in(findings: Iterable[Finding]) -> Finding | None:
+    """Return what a student has written of harming themselves, plainly or not."""
+    return next((finding for finding in findings if finding.category is Category.SELF_HARM), None)
+
+
 def is_in_danger(findings: Iterable[Finding]) -> bool:
     """Tell whether a student has written plainly of harming themselves."""
-    return any(finding.category is Category.SELF_HARM and finding.is_high for finding in findings)
+    found = self_harm_in(findings)
+    return found is not None and found.is_high
 
 
 def worst_by_category(findings: Iterable[Finding]) -> list[Finding]:

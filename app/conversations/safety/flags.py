@@ -7,16 +7,16 @@ from sqlalchemy import and_
 from sqlmodel import Session, col, select
 
 from app.conversations.models import Conversation, Message, Notice
-from app.conversations.safety.findings import Category, Finding, Severity
+from app.conversations.safety.findings import Finding, Severity, self_harm_in
 from app.conversations.safety.models import Flag, FlagState
-from app.database import insert_into
+from app.database import insert_into, once_committed
 
 logger = logging.getLogger(__name__)
 
 
 def note_findings(session: Session, message: Message, findings: Sequence[Finding]) -> None:
     """Flag a student's message, which is in the database, and have the tool answer one who may harm themselves."""
-    if any(finding.category is Category.SELF_HARM for finding in findings):
+    if self_harm_in(findings):
         message.notice = Notice.HELP
     raise_flags(session, message.id, findings)
 
@@ -31,8 +31,7 @@ def raise_flags(
     conversation_id = _conversation_that_counts(session, message_id) if findings else None
     if conversation_id is None:
         return
-    for finding in findings:
-        logger.info("message %s is flagged: %s, %s", message_id, finding.category, finding.severity)
+    once_committed(session, lambda: _log(message_id, findings))
     rows = [
         Flag(
             message_id=message_id,
@@ -58,6 +57,11 @@ def raise_flags(
         ),
         rows,
     )
+
+
+def _log(message_id: int, findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        logger.info("message %s is flagged: %s, %s", message_id, finding.category, finding.severity)
 
 
 def _conversation_that_counts(session: Session, message_id: int) -> int | None:
