@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, tuple_, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
 from app.conversations.live import HEARTBEAT_EVERY, LiveReply, Scene
 from app.conversations.models import Conversation, Message, MessageState, ReplyNote
@@ -253,12 +253,14 @@ class Replies:
     def _store(self, live: LiveReply, values: dict[str, Any]) -> None:
         new = {f"new_{name}": value for name, value in (_AT_THE_END | values).items()}
         with self._database.transaction() as session:
+            if live.findings:
+                _hold_conversation(session, live.reply_id)
             row = (
                 session.connection().execute(_SETTLE, {"of": live.reply_id, "by": live.attempt} | new).first()
             )
             if row is not None:
-                self._record_cost(session, live)
                 raise_flags(session, live.reply_id, live.findings, withheld=live.withheld)
+                self._record_cost(session, live)
         live.settled = Message(**row._mapping) if row is not None else None
 
     def _record_cost(self, session: Session, live: LiveReply) -> None:
@@ -343,3 +345,11 @@ class Replies:
         with self._database.transaction() as session:
             interrupt_abandoned(session, conversation)
             return session.get_one(Message, reply_id)
+
+
+def _hold_conversation(session: Session, reply_id: int) -> None:
+    """Lock a reply's conversation, which its flags refer to, before the reply: so does whoever ends a conversation."""
+    of_reply = select(Message.conversation_id).where(Message.id == reply_id).scalar_subquery()
+    session.exec(
+        select(Conversation.id).where(Conversation.id == of_reply).with_for_update(read=True, key_share=True)
+    ).one()
