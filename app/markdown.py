@@ -10,8 +10,17 @@ _TAGS = {
     "a", "blockquote", "br", "code", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "s",
     "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
-_MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
-_MARKDOWN.disable("image")
+
+
+def _markdown(*more: str) -> MarkdownIt:
+    # References stay text: each may stand for an address a thousand times as long.
+    plain = MarkdownIt("commonmark", {"html": False, "breaks": True}).disable(["image", "reference"])
+    return plain.enable(["strikethrough", *more])
+
+
+_MARKDOWN, _WITHOUT_TABLES = _markdown("table"), _markdown()
+# Rows are filled up to the width of the head: a text of a thousand characters may ask for tens of thousands of cells.
+MAX_CELLS = 2_000
 
 
 def render_markdown(text: str) -> Markup:
@@ -21,7 +30,7 @@ def render_markdown(text: str) -> Markup:
     """
     return Markup(  # noqa: S704 - nh3 has just cleaned it
         nh3.clean(
-            _MARKDOWN.render(text),
+            _render(text),
             tags=_TAGS,
             attributes={"a": {"href"}, "ol": {"start"}},
             url_schemes={"http", "https", "mailto"},
@@ -33,4 +42,10 @@ def render_markdown(text: str) -> Markup:
 
 def plain_text(text: str) -> str:
     """Return `text` without its Markdown: no HTML, but text that may look like some."""
-    return unescape(nh3.clean(_MARKDOWN.render(text), tags=set()))
+    return unescape(nh3.clean(_render(text), tags=set()))
+
+
+def _render(text: str) -> str:
+    lines = text.splitlines() or [""]
+    cells = max(line.count("|") for line in lines) * len(lines)
+    return str((_MARKDOWN if cells <= MAX_CELLS else _WITHOUT_TABLES).render(text))

@@ -42,3 +42,22 @@ def test_links_leave_nothing_behind() -> None:
     html = render_markdown("[x](https://example.org)")
     assert 'rel="noopener noreferrer nofollow"' in html
     assert 'target="_blank"' in html
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "|a" * 100 + "\n" + "|-" * 100 + "\n" + "|\n" * 400,
+        f"[a]: https://example.org/{'b' * 3000}\n\n" + "[a]" * 1000,
+        "[a](b)" * 1000,
+        ">" * 6000,
+    ],
+    ids=["table", "references", "links", "quotations"],
+)
+def test_a_short_text_makes_no_long_page(text: str) -> None:
+    assert len(render_markdown(text)) < 15 * len(text)
+
+
+def test_a_table_is_a_table() -> None:
+    html = render_markdown("| word | meaning |\n|---|---|\n| Haus | house |")
+    assert "<td>Haus</td>" in html
