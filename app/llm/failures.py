@@ -1,6 +1,9 @@
 """What a server's failure means, and how much of its words a log may have."""
 
-from collections.abc import Iterable, Mapping
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from html import unescape
 from typing import Final
 
 import orjson
@@ -10,8 +13,11 @@ from urllib3.exceptions import InvalidHeader
 from app.llm.interface import ModelError, ModelErrorCode
 
 DETAIL_LENGTH: Final = 300
-# Shorter pieces of a conversation are too common to give it away.
-QUOTE_LENGTH = 16
+# So many letters in a row of what is private are a quote of it. A text that is shorter is one as a whole.
+QUOTE_LENGTH = 12
+SHORTEST_QUOTE = 3
+ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|[nrt])")
+NO_LETTERS = re.compile(r"[\W_]+")
 SERVER_ERROR = 500
 # 529 is Anthropic's word for an overloaded service. Other statuses below 500 are our own fault.
 CODES = {
@@ -47,12 +53,28 @@ def error_message(answer: object) -> str:
 
 
 def discreet(detail: str, private: Iterable[str]) -> str:
-    """Return ``detail`` short enough for a log, and without its words where it quotes something private."""
-    short, said = detail[:DETAIL_LENGTH], "\n".join(private)
-    runs = (short[start : start + QUOTE_LENGTH] for start in range(len(short) - QUOTE_LENGTH + 1))
-    if any(run in said for run in runs):
+    """Return ``detail`` short enough for a log, and without its words where it quotes something private.
+
+    Servers quote in other case, spacing and escapes than they were told.
+    """
+    short = detail[:DETAIL_LENGTH]
+    letters = _letters(short)
+    runs = {letters[start : start + QUOTE_LENGTH] for start in range(len(letters) - QUOTE_LENGTH + 1)}
+    if any(_is_quoted(_letters(each), letters, runs) for each in private):
         return f"{short.partition(':')[0]}: (withheld, it quotes the request)"
     return short
+
+
+def _is_quoted(private: str, letters: str, runs: Collection[str]) -> bool:
+    if len(private) < QUOTE_LENGTH:
+        return len(private) >= SHORTEST_QUOTE and private in letters
+    return any(run in private for run in runs)
+
+
+def _letters(text: str) -> str:
+    """Return the letters and digits of a text, whatever form they are written in."""
+    plain = ESCAPED.sub(lambda found: chr(int(found[1] or found[2] or "20", 16)), unescape(text))
+    return NO_LETTERS.sub("", unicodedata.normalize("NFKC", plain).casefold())
 
 
 def failure_in_stream(error: object, private: Iterable[str]) -> ModelError:
