@@ -20,6 +20,7 @@ from app.lti.models import RegistrationSource
 from app.lti.registration.platforms import PlatformEntry, save_platform
 from app.sandbox import Sandbox, SandboxConfig, make_sandbox_server, registration
 from app.settings import Settings
+from tests.support.applications import end
 from tests.support.fake_model import FakeModel
 from tests.support.people import Visitor
 from tests.support.ports import free_port
@@ -69,12 +70,6 @@ def database_url(migrated_sqlite: Path, tmp_path: Path) -> str:
     copy = tmp_path / "test.db"
     shutil.copy(migrated_sqlite, copy)
     return f"sqlite:///{copy}"
-
-
-def _let_background_threads_end() -> None:
-    for thread in threading.enumerate():
-        if thread.name.startswith(("reply", "warm-up", "judge", "evaluation", "moderation")):
-            thread.join(10)
 
 
 def _migrate(url: str) -> None:
@@ -134,9 +129,7 @@ def app(settings: Settings, sandbox: Sandbox) -> Iterator[Flask]:
         entry = PlatformEntry.model_validate(registration(sandbox.config))
         save_platform(session, sandbox.config.issuer, entry, RegistrationSource.COMMAND)
     yield app
-    app.extensions["owed"].stop()
-    _let_background_threads_end()
-    database.engine.dispose()
+    end(app)
 
 
 @pytest.fixture

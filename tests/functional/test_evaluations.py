@@ -18,6 +18,7 @@ from app.errors import RateLimitedError
 from app.identity import Identity
 from app.sandbox import Sandbox
 from app.settings import Settings
+from tests.support.applications import end
 from tests.support.fake_model import FakeModel, Reply, make_failure
 from tests.support.judging import assessment, wait_for_evaluation, wait_for_judge
 from tests.support.people import HISTORY, Visitor
@@ -225,7 +226,7 @@ def test_two_teachers_at_once_get_one_evaluation(
     assert len(fake_model.questions) == count + 1
     assert len({evaluation.created_at for evaluation in made}) == 1
     assert len(made) == 3
-    other.extensions["database"].engine.dispose()
+    end(other)
 
 
 def test_a_page_that_waits_asks_for_the_evaluation_alone(
@@ -353,7 +354,7 @@ def test_evaluations_are_counted_against_the_daily_cap(
         evaluate(capped, asker, conversation_id)
     assert stored(app, conversation_id).result["overall_score"] == 81
     assert evaluate(app, asker, conversation_id).result["overall_score"] == 81
-    capped.extensions["database"].engine.dispose()
+    end(capped)
 
 
 def test_metrics_that_learners_may_see_are_shown_to_them_after_finishing(

@@ -6,6 +6,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.settings import Settings
+from tests.support.applications import end
 from tests.support.people import Visitor
 
 
@@ -54,8 +55,7 @@ def test_it_names_the_servers_that_get_the_texts(
     assert hosts(shown) == named
     assert bool(shown.select_one("[data-testid=stays]")) == (not named)
     assert "sk-a" not in shown.text
-    app.extensions["owed"].stop()
-    app.extensions["database"].engine.dispose()
+    end(app)
 
 
 def test_students_find_it_before_they_write(teacher: Visitor, student: Visitor) -> None:

@@ -13,6 +13,7 @@ from app.conversations.progress import Credit, Progress, progress_of, record_jud
 from app.experiences.models import Experience
 from app.sandbox import Sandbox
 from app.settings import Settings
+from tests.support.applications import end
 from tests.support.fake_model import FakeModel, make_failure, make_reply
 from tests.support.judging import finding, findings, wait_for_judge
 from tests.support.people import HISTORY, Visitor, events
@@ -180,7 +181,7 @@ def test_two_workers_that_judge_at_once_cover_each_objective_once(
     with app.extensions["database"].snapshot() as session:
         assert len(session.exec(select(ObjectiveMark)).all()) == 2
     assert stored(app, conversation_id).all_objectives_met
-    other.extensions["database"].engine.dispose()
+    end(other)
 
 
 def test_two_who_cover_the_last_two_objectives_at_once_both_see_that_all_are_met(
@@ -431,8 +432,7 @@ def test_marks_of_the_scripted_demo_say_so(app: Flask, settings: Settings, sandb
     assert chat_page(student, app, conversation_id).select_one("[data-testid=demo-note]")
     transcript = teacher.page(f"/conversations/{conversation_id}/transcript")
     assert "No AI model judges here" in transcript.select_one("[data-testid=progress]").text
-    scripted.extensions["owed"].stop()
-    scripted.extensions["database"].engine.dispose()
+    end(scripted)
 
 
 def test_marks_of_a_real_model_carry_no_warning(

@@ -1,6 +1,7 @@
 """Turns that are stopped, left, raced for and seen from two places: nothing is lost, doubled or forked."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,7 +11,10 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.conversations.models import Conversation, Message
+from app.conversations.safety.flags import raise_flags
+from app.conversations.safety.models import Flag
 from app.settings import Settings
+from tests.support.applications import end
 from tests.support.fake_model import FakeModel
 from tests.support.people import EXPERIENCE, Visitor, events
 from tests.support.server import wait_until
@@ -32,8 +36,7 @@ def conversation_id(student: Visitor, experience_id: int) -> int:
 def another_worker(settings: Settings) -> Iterator[Flask]:
     app = create_app(settings)
     yield app
-    app.extensions["owed"].stop()
-    app.extensions["database"].engine.dispose()
+    end(app)
 
 
 def begin(student: Visitor, conversation_id: int, key: str = "key-1") -> TestResponse:
@@ -334,3 +337,38 @@ def _version_shown(visitor: Visitor, experience_id: int) -> str:
 
 def _state(visitor: Visitor, conversation_id: int, version: str) -> TestResponse:
     return visitor.get(f"/conversations/{conversation_id}/state", query_string={"version": version})
+
+
+@pytest.mark.parametrize("leave", ["finish", "again"])
+def test_leaving_while_a_flagged_reply_ends_keeps_nobody_waiting_for_the_other(
+    app: Flask,
+    student: Visitor,
+    experience_id: int,
+    conversation_id: int,
+    fake_model: FakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+    leave: str,
+) -> None:
+    fake_model.reply_with("I will kill you!")
+    ending = threading.Event()
+
+    def slowly(*arguments: object, **more: object) -> None:
+        ending.set()
+        time.sleep(0.5)  # the reply's row is written, its flag is not
+        raise_flags(*arguments, **more)
+
+    monkeypatch.setattr("app.conversations.replies.raise_flags", slowly)
+    sending = threading.Thread(target=student.send, args=(conversation_id, "Hello"))
+    sending.start()
+    assert ending.wait(10)
+    other = student.once_more(app)
+    if leave == "finish":
+        left = other.post(f"/conversations/{conversation_id}/finish")
+    else:
+        again = {"instead_of": str(conversation_id)}
+        left = other.post(f"/experiences/{experience_id}/conversations", again)
+    sending.join()
+    assert left.status_code == 303
+    assert said(app, conversation_id)[-1][1] == "I will kill you!"
+    with app.extensions["database"].snapshot() as db:
+        assert len(db.exec(select(Flag)).all()) == 1

@@ -30,6 +30,7 @@ from app.sandbox import Sandbox, registration
 from app.settings import Settings
 from tests.conftest import TOOL_URL
 from tests.support.api import Script, listening
+from tests.support.applications import end
 from tests.support.fake_model import FakeModel, ReceivedRequest
 from tests.support.judging import assessment, findings
 from tests.support.people import BIOLOGY, Visitor
@@ -141,8 +142,7 @@ def tool(database_url: str, keys_dir: Path, sandbox: Sandbox) -> Iterator[Tool]:
             scripts.append(Script.of(application, sandbox.person(who).sub))
         with listening(application) as url:
             yield Tool(url, *scripts)
-        application.extensions["owed"].stop()
-        database.engine.dispose()
+        end(application)
 
 
 @pytest.fixture
