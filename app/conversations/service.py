@@ -287,6 +287,7 @@ def send_message(
     sent now, unless it speaks of self-harm (`_hear`).
     """
     messages = messages_of(session, conversation)
+    client_key = _message_key(client_key)
     if repeated := _turn_in(messages, client_key):
         return repeated
     heard = _hear(session, conversation, messages, clean_text(text), seen)
@@ -424,8 +425,15 @@ def _started_with(
 
 
 def _opening_key(client_key: str) -> str:
-    """Return a start's key as its opening carries it: apart from the keys of messages, which may be the same."""
-    return f"start-{sha256(client_key.encode()).hexdigest()}"[:MAX_CLIENT_KEY]
+    """Return a start's key as its opening carries it: no message's, whose keys are one line each."""
+    return f"start\n{sha256(client_key.encode()).hexdigest()}"[:MAX_CLIENT_KEY]
+
+
+def _message_key(given: str) -> str:
+    """Return a message's key as it is stored: one that is too long, or not one line, by its digest."""
+    if len(given) <= MAX_CLIENT_KEY and given.isprintable():
+        return given
+    return sha256(given.encode(errors="surrogatepass")).hexdigest()
 
 
 def _add_conversation(

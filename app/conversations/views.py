@@ -43,7 +43,6 @@ from app.llm.demo import demo_now
 from app.llm.interface import ModelAdapter
 from app.lti.services.owed import Owed
 from app.lti.sessions import current_identity, launch_blueprint
-from app.text import clean_line
 
 blueprint = launch_blueprint("conversations", __name__)
 
@@ -119,7 +118,7 @@ def send(conversation_id: int) -> BaseResponse:
         session,
         conversation,
         request.form.get("message", ""),
-        clean_line(request.form.get("client_key"), service.MAX_CLIENT_KEY) or uuid4().hex,
+        request.form.get("client_key") or uuid4().hex,
         seen=request.form.get("seen", type=int),
     )
     release_request_session()

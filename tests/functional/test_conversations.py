@@ -17,6 +17,7 @@ from app.courses.models import User
 from app.database import utc_now
 from app.sandbox import Sandbox
 from app.settings import Settings
+from tests.support.applications import end
 from tests.support.fake_model import FakeModel, make_reply
 from tests.support.people import EXPERIENCE, HISTORY, Visitor, events
 
@@ -184,6 +185,16 @@ def test_a_double_click_is_one_turn(
         thread.join()
     assert len(stored(app, conversation_id)) == 3
     assert len(fake_model.requests) == 1
+
+
+@pytest.mark.parametrize("key", ["k" * 70, "two\nlines", "k\0"], ids=["long", "lines", "NUL"])
+def test_an_odd_key_is_a_key(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel, key: str
+) -> None:
+    for each in (key, key, f"{key}!"):
+        assert student.send(conversation_id, f"With the key {each[-2:]!r}", each).status_code == 200
+    assert len(stored(app, conversation_id)) == 5
+    assert len(fake_model.requests) == 2
 
 
 def test_a_second_message_waits_for_the_reply(app: Flask, student: Visitor, conversation_id: int) -> None:
@@ -361,7 +372,7 @@ def test_a_reader_at_another_worker_sees_the_reply_grow(
     assert "19" not in read[1][1]["text"]
     assert read[-1][1]["state"] == "complete"
     first.close()
-    another_worker.extensions["database"].engine.dispose()
+    end(another_worker)
 
 
 def test_start_again_keeps_the_old_conversation(app: Flask, student: Visitor, conversation_id: int) -> None:

@@ -1,6 +1,7 @@
 """The student's own chat over the API."""
 
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -127,6 +128,13 @@ def test_what_is_no_message_reaches_no_model(
     assert response.status_code == status
     assert error is None or response.json["error"] == error
     assert len(fake_model.requests) == asked
+
+
+def test_no_key_of_a_message_is_that_of_the_start(students_script: Script, path: str) -> None:
+    started = students_script.post(path, json={"client_key": "k"}).json
+    for key in ("k", f"start-{sha256(b'k').hexdigest()}"[:64]):
+        body = {"message": f"Sorry, {key}.", "client_key": key}
+        assert students_script.post(f"{path}/{started['id']}/messages", json=body).status_code < 300
 
 
 def test_a_key_that_is_too_long_is_refused_not_cut(students_script: Script, conversation: str) -> None:
