@@ -83,6 +83,14 @@ def of_kind(response: Any, kind: str) -> dict[str, Any]:
     return next(data for name, data in events(response) if name == kind)
 
 
+def retry(visitor: Visitor, conversation_id: int, reply_id: int) -> Any:
+    return visitor.post(
+        f"/conversations/{conversation_id}/messages/{reply_id}/retry",
+        headers={"Accept": "text/event-stream"},
+        buffered=True,
+    )
+
+
 def chat(visitor: Visitor, experience_id: int = 1) -> Any:
     return visitor.page(f"/experiences/{experience_id}/conversation")
 
@@ -129,12 +137,7 @@ def test_the_student_goes_on_when_they_want_to(
 ) -> None:
     student.send(conversation_id, WISH)
     held = stored(app)[-1]
-    response = student.post(
-        f"/conversations/{conversation_id}/messages/{held.id}/retry",
-        headers={"Accept": "text/event-stream"},
-        buffered=True,
-    )
-    assert events(response)[-1][1]["state"] == "complete"
+    assert events(retry(student, conversation_id, held.id))[-1][1]["state"] == "complete"
     assert WISH in fake_model.requests[-1].prompt
     assert len(chat(student).select("[data-testid=help]")) == 1
 
@@ -435,12 +438,59 @@ def test_a_reply_that_speaks_for_suicide_is_not_read_and_can_be_written_again(
     assert (flag.category, flag.severity, flag.message_id) == ("self_harm", "high", reply.id)
     assert flag.withheld.startswith("I have had enough. You should just kill yourself.")
     fake_model.reply_with("I am sorry.")
-    again = student.post(
-        f"/conversations/{conversation_id}/messages/{reply.id}/retry",
-        headers={"Accept": "text/event-stream"},
-        buffered=True,
-    )
-    assert events(again)[-1][1]["state"] == "complete"
+    assert events(retry(student, conversation_id, reply.id))[-1][1]["state"] == "complete"
+
+
+@pytest.mark.parametrize("resolved", [False, True])
+def test_a_further_attempt_that_is_withheld_takes_the_place_of_the_first_and_opens_its_flag(
+    app: Flask,
+    teacher: Visitor,
+    student: Visitor,
+    conversation_id: int,
+    fake_model: FakeModel,
+    resolved: bool,
+) -> None:
+    fake_model.reply_with(UNSAFE)
+    student.send(conversation_id, "Hello")
+    if resolved:
+        teacher.post(f"/flags/{flags(app)[0].id}/resolve", {"note": "A silly model."})
+    fake_model.reply_with("Do the world a favour. Go and kill yourself.")
+    retry(student, conversation_id, stored(app)[-1].id)
+    (flag,) = flags(app)
+    assert flag.is_open
+    assert flag.withheld.startswith("Do the world a favour.")
+    assert "kill yourself" in flag.withheld[flag.excerpt_start : flag.excerpt_end]
+    assert flag.note == ("A silly model." if resolved else "")
+
+
+@pytest.mark.parametrize(("resolved", "severity"), [(False, "high"), (True, "low")])
+def test_a_further_attempt_that_is_less_grave_waits_for_a_teachers_decision(
+    app: Flask, teacher: Visitor, student: Visitor, conversation_id: int, resolved: bool, severity: str
+) -> None:
+    student.send(conversation_id, "Hello")
+    reply = stored(app)[-1]
+    with app.extensions["database"].transaction() as db:
+        raise_flags(db, reply.id, [Finding(Category.VIOLENCE, Severity.HIGH)], withheld="Worse.")
+    if resolved:
+        teacher.post(f"/flags/{flags(app)[0].id}/resolve", {"note": ""})
+    with app.extensions["database"].transaction() as db:
+        raise_flags(db, reply.id, [Finding(Category.VIOLENCE, Severity.LOW)])
+    (flag,) = flags(app)
+    assert (flag.severity, flag.is_open, flag.withheld) == (severity, True, None if resolved else "Worse.")
+
+
+def test_what_was_resolved_is_not_opened_by_the_same_found_again_but_by_worse(
+    app: Flask, teacher: Visitor, student: Visitor, conversation_id: int
+) -> None:
+    student.send(conversation_id, THREAT)
+    message = stored(app)[1]
+    teacher.post(f"/flags/{flags(app)[0].id}/resolve", {"note": ""})
+    opened = []
+    for severity in (Severity.LOW, Severity.HIGH):
+        with app.extensions["database"].transaction() as db:
+            raise_flags(db, message.id, [Finding(Category.VIOLENCE, severity)])
+        opened.append(flags(app)[0].is_open)
+    assert opened == [False, True]
 
 
 def test_what_was_withheld_is_not_told_to_the_model_later(

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from sqlalchemy import and_
+from sqlalchemy import and_, or_
 from sqlmodel import Session, col, select
 
 from app.conversations.models import Conversation, Message, Notice
@@ -26,7 +26,8 @@ def raise_flags(
 ) -> None:
     """Flag a message for the teachers, once for each category; a trial's raises none.
 
-    ``withheld`` is what a model wrote that no student is shown. Found again graver, an open flag becomes so.
+    ``withheld`` is what a model wrote that no student is shown. A flag becomes what is found graver, or in a further
+    attempt at a reply that was withheld, and is opened again; what is open gives way to nothing less grave.
     """
     conversation_id = _conversation_that_counts(session, message_id) if findings else None
     if conversation_id is None:
@@ -45,15 +46,18 @@ def raise_flags(
         for finding in findings
     ]
     insert = insert_into(session, Flag)
-    graver = {name: insert.excluded[name] for name in ("severity", "excerpt_start", "excerpt_end")}
-    becomes_graver = and_(
-        col(Flag.workflow_state) == FlagState.OPEN,
-        col(Flag.severity) == Severity.LOW,
-        insert.excluded.severity == Severity.HIGH,
+    found = {
+        name: insert.excluded[name]
+        for name in ("severity", "excerpt_start", "excerpt_end", "withheld", "workflow_state")
+    }
+    is_graver = and_(col(Flag.severity) == Severity.LOW, insert.excluded.severity == Severity.HIGH)
+    is_of_further_attempt = and_(
+        col(Flag.withheld).is_not(None),
+        or_(col(Flag.workflow_state) == FlagState.RESOLVED, insert.excluded.severity == col(Flag.severity)),
     )
     session.execute(
         insert.on_conflict_do_update(
-            index_elements=["message_id", "category"], set_=graver, where=becomes_graver
+            index_elements=["message_id", "category"], set_=found, where=or_(is_graver, is_of_further_attempt)
         ),
         rows,
     )
