@@ -24,6 +24,9 @@ from app.llm.structured import decoded, whole
 BACKOFF_SECONDS = 0.5
 # A model is not waited for longer than this while another one could answer.
 IMPATIENCE_SECONDS = 3.0
+# Nor longer than this where there is none, half a minute that a server asks for included: somebody waits before an
+# empty page, and may try again.
+PATIENCE_SECONDS = 35.0
 # Whoever was silent for so long that it counts as a failure will hardly be quicker now.
 POINTLESS = frozenset({ModelErrorCode.TIMEOUT})
 
@@ -127,7 +130,7 @@ def _patience(deadline: float, *, is_last: bool) -> float:
     """Return until when a model is waited for: half of the turn is left for its answer."""
     now = monotonic()
     half = now + (deadline - now) / 2
-    return half if is_last else min(half, now + IMPATIENCE_SECONDS)
+    return min(half, now + (PATIENCE_SECONDS if is_last else IMPATIENCE_SECONDS))
 
 
 def _wait_before_retry(error: ModelError, tries: int) -> float:
