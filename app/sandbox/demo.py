@@ -105,7 +105,7 @@ def run_demo(demo: Demo, tool_command: list[str], model_command: list[str], *, o
     with ExitStack() as running:
         log = running.enter_context(LOG.open("wb"))
         told = {"LOG_LEVEL": demo.settings.log_level}
-        tool = running.enter_context(_process(tool_command, demo.environment | told, log))
+        tool = running.enter_context(_process(tool_command, demo.environment | told, log, signal.SIGINT))
         threading.Thread(target=run, args=(demo.sandbox,), daemon=True).start()
         _wait_until_up(tool, demo.sandbox.tool_key_set_url)
         _wait_until_up(tool, demo.sandbox.key_set_url)
@@ -133,18 +133,22 @@ def _stop(_number: int, _frame: object) -> None:
 
 @contextmanager
 def _process(
-    command: list[str], environment: dict[str, str], log: BinaryIO | None = None
+    command: list[str],
+    environment: dict[str, str],
+    log: BinaryIO | None = None,
+    ending: signal.Signals = signal.SIGTERM,
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process until it is left; whatever it has not ended by itself then ends with it."""
     # A session of its own: Ctrl+C reaches this process alone, which then ends the others in order.
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         yield process
     finally:
-        process.terminate()
+        process.send_signal(ending)
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait_until_up(tool: subprocess.Popen[bytes], url: str) -> None:
