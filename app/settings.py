@@ -179,7 +179,11 @@ class Settings(BaseSettings):
     daily_starts: int = Field(
         default=100, ge=1, description="Conversations that a person may begin in a day (of UTC)."
     )
-    daily_messages: int = Field(default=1_000, ge=1, description="Messages that a person may send in a day.")
+    daily_messages: int = Field(
+        default=1_000,
+        ge=1,
+        description="Messages that a person may send in a day, replies tried again among them.",
+    )
     daily_evaluations: int = Field(
         default=1_000, ge=1, description="Evaluations that a person may ask for in a day."
     )

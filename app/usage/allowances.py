@@ -27,7 +27,7 @@ FORGET_AT_ONCE = 100
 
 
 class Kind(StrEnum):
-    """Something that people do and that has its limits. ``retry`` has a reply written anew, at the pace of messages."""
+    """Something that people do and that has its limits. ``retry`` has a reply written anew, and counts as a message."""
 
     START = "start"
     MESSAGE = "message"
@@ -65,6 +65,12 @@ _PACE = Limit(
     MINUTE,
     _l("That was faster than a conversation goes. Wait a moment, then send it again."),
 )
+_MESSAGES = Limit(
+    "messages a day",
+    "daily_messages",
+    DAY,
+    _l("You have sent as many messages as fit into one day. Send this one later."),
+)
 _LIMITS: dict[Kind, tuple[Limit, ...]] = {
     Kind.START: (
         Limit(
@@ -77,16 +83,8 @@ _LIMITS: dict[Kind, tuple[Limit, ...]] = {
             ),
         ),
     ),
-    Kind.MESSAGE: (
-        Limit(
-            "messages a day",
-            "daily_messages",
-            DAY,
-            _l("You have sent as many messages as fit into one day. Send this one later."),
-        ),
-        _PACE,
-    ),
-    Kind.RETRY: (_PACE,),
+    Kind.MESSAGE: (_MESSAGES, _PACE),
+    Kind.RETRY: (_MESSAGES, _PACE),
     Kind.EVALUATION: (
         Limit(
             "evaluations a day",
