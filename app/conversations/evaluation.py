@@ -23,12 +23,12 @@ from app.conversations.models import Conversation, EvaluationRecord, Message, Me
 from app.conversations.progress import decisions_of
 from app.conversations.prompt import EVALUATOR_VERSION
 from app.conversations.service import messages_of
-from app.conversations.structured import NOTHING, spent_on
+from app.conversations.structured import NOTHING, UnansweredError
 from app.database import Database, upsert, utc_now
 from app.errors import AppError, ConflictError
 from app.identity import Identity, Right
 from app.llm.demo import Demo, demo_named
-from app.llm.interface import ModelAdapter, ModelError, ModelErrorCode, ModelStatus, Speaker
+from app.llm.interface import ModelAdapter, ModelErrorCode, ModelStatus, Speaker
 from app.usage.allowances import Kind, spend
 from app.usage.budgets import Tokens, record_tokens, require_budget
 
@@ -187,9 +187,9 @@ class Evaluations:
         """Evaluate; return the columns that tell how it ended, and what it took."""
         try:
             return self._evaluate(conversation_id)
-        except ModelError as error:
+        except UnansweredError as error:
             logger.warning("conversation %s was not evaluated: %s", conversation_id, error)
-            return {"error_code": error.code}, spent_on(error)
+            return {"error_code": error.code}, error.tokens
         except Exception:
             logger.exception("conversation %s was not evaluated", conversation_id)
             return {"error_code": AppError.code}, NOTHING

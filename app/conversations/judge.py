@@ -56,7 +56,7 @@ def judge(
     """Judge which of the objectives at `positions` the messages since the last judgement cover.
 
     ``messages`` is the conversation, oldest first, with some that are not judged yet. What of them does not fit into
-    the model's window is left for the next judgement. Raises `ModelError`.
+    the model's window is left for the next judgement. Raises `UnansweredError`.
     """
     said = numbered(messages)
     answer_tokens = min(ANSWER_TOKENS, model.context_tokens // ANSWER_SHARE)

@@ -10,7 +10,7 @@ from app.conversations.models import Conversation, Message
 from app.conversations.progress import open_positions, record_judgement
 from app.conversations.prompt import JUDGE_VERSION
 from app.conversations.service import messages_of
-from app.conversations.structured import spent_on
+from app.conversations.structured import UnansweredError
 from app.database import Database, utc_now
 from app.llm.interface import ModelAdapter, ModelError, ModelStatus, Speaker
 from app.usage.budgets import Tokens, is_used_up, record_tokens
@@ -112,8 +112,8 @@ class Judges:
             return Judgement(until=messages[-1].id)
         try:
             return judge(self._model, conversation, messages, positions)
-        except ModelError as error:
-            self._count(conversation, spent_on(error))
+        except UnansweredError as error:
+            self._count(conversation, error.tokens)
             raise
 
     def _record(self, conversation: Conversation, judgement: Judgement) -> None:

@@ -10,10 +10,10 @@ from app.conversations.recital import RecitalGuard, RecitedError, Secret
 from app.conversations.safety.findings import Finding
 from app.conversations.safety.watch import Watch
 from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, ModelErrorCode
+from app.llm.model import within_limit
 from app.text import without_controls
 
 logger = logging.getLogger(__name__)
-CHARACTERS_PER_TOKEN = 12  # more than any language needs: only a model without end runs into it
 PIECES_A_TURN = 32
 # Said where even a second attempt recites the instructions; without a word, for a student of whatever language.
 DEFLECTION = "…?"
@@ -23,11 +23,15 @@ Show = Callable[[str], None]
 
 @dataclass(slots=True)
 class Call:
-    """One call of a model: what it was asked, what it has written so far, and how it ended, once it has."""
+    """One call of a model: what it was asked, what it has written so far, and how it ended, once it has.
+
+    ``unread`` says that it has failed before the model read anything.
+    """
 
     request: ChatRequest
     text: str = ""
     completion: Completion | None = None
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def play(
 
 
 def _attempt(model: ModelAdapter, call: Call, guard: ReplyGuard, show: Show) -> Played:
-    for piece in _pieces(model, call):
+    for piece in _noted(model, call):
         if not isinstance(piece, Completion):
             show(guard.take(piece))
             continue
@@ -99,18 +103,24 @@ def _attempt(model: ModelAdapter, call: Call, guard: ReplyGuard, show: Show) -> 
     raise ModelError(ModelErrorCode.BAD_ANSWER, "an empty reply")
 
 
-def _pieces(model: ModelAdapter, call: Call) -> Iterator[str | Completion]:
-    """Yield what the model writes, then its completion, also where it would write for ever."""
-    for number, piece in enumerate(model.stream(call.request)):
-        if isinstance(piece, Completion):
-            call.completion = piece
-            yield piece
-            return
-        call.text += piece
-        yield without_controls(piece)
-        if len(call.text) > CHARACTERS_PER_TOKEN * call.request.max_tokens:
-            call.completion = Completion(model.status().name, truncated=True)
-            yield call.completion
-            return
+def _noted(model: ModelAdapter, call: Call) -> Iterator[str | Completion]:
+    """Yield what the model writes and then its completion, and note both, or how it failed, in the call."""
+    try:
+        for piece in _pieces(model, call.request):
+            if isinstance(piece, Completion):
+                call.completion = piece
+                yield piece
+            else:
+                call.text += piece
+                yield without_controls(piece)
+    except ModelError as error:
+        call.completion, call.unread = error.end, error.unread and not call.text
+        raise
+
+
+def _pieces(model: ModelAdapter, request: ChatRequest) -> Iterator[str | Completion]:
+    written = within_limit(model.stream(request), request.max_tokens, model.status().name)
+    for number, piece in enumerate(written):
+        yield piece
         if number % PIECES_A_TURN == 0:
             time.sleep(0)  # a model that never pauses must not keep other chats from going on

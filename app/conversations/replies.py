@@ -264,9 +264,9 @@ class Replies:
         live.settled = Message(**row._mapping) if row is not None else None
 
     def _record_cost(self, session: Session, live: LiveReply) -> None:
-        """Count what a reply took, with a first attempt that is shown to nobody; what never began took nothing."""
-        begun = [call for call in live.calls if call.text or call.completion]
-        tokens = [tokens_of(call.request, self._end_of(call), call.text) for call in begun]
+        """Count what a reply took, also calls that nobody sees anything of, unless the model read nothing."""
+        read = [call for call in live.calls if not call.unread]
+        tokens = [tokens_of(call.request, self._end_of(call), call.text) for call in read]
         record_tokens(session, live.experience_id, *tokens)
 
     def _end_of(self, call: Call) -> Completion:

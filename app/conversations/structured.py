@@ -7,7 +7,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from app.llm.interface import ModelAdapter, ModelError, ModelErrorCode, StructuredRequest
-from app.usage.budgets import Tokens, tokens_of
+from app.usage.budgets import Tokens, tokens_of, tokens_of_failure
 
 AGAIN = (
     "\n\nYour last answer did not have the form that was asked for: {problem}. Give the whole answer again."
@@ -27,8 +27,8 @@ class Answered(Generic[Shape]):
 
 
 @dataclass
-class WrongFormError(ModelError):
-    """An answer that does not have its shape; ``tokens`` is what it took."""
+class UnansweredError(ModelError):
+    """No answer, or none in its shape; ``tokens`` is what the attempts took."""
 
     tokens: Tokens = NOTHING
 
@@ -41,20 +41,15 @@ def ask(
 ) -> Answered[Shape]:
     """Return the answer in its shape. Asks once more where it has another, or is no JSON.
 
-    ``context`` is what the shape's validators need to know. Raises `ModelError`.
+    ``context`` is what the shape's validators need to know. Raises `UnansweredError`.
     """
     try:
         return _ask(model, request, shape, context)
-    except ModelError as error:
+    except UnansweredError as error:
         if error.code is not ModelErrorCode.BAD_ANSWER:
             raise
         again = replace(request, prompt=request.prompt + AGAIN.format(problem=error.detail))
-        return _ask(model, again, shape, context, before=spent_on(error))
-
-
-def spent_on(error: ModelError) -> Tokens:
-    """Return what is known of the tokens that a failed attempt took."""
-    return error.tokens if isinstance(error, WrongFormError) else NOTHING
+        return _ask(model, again, shape, context, before=error.tokens)
 
 
 def _ask(
@@ -64,13 +59,22 @@ def _ask(
     context: dict[str, Any],
     before: Tokens = NOTHING,
 ) -> Answered[Shape]:
-    answer = model.answer(request)
-    spent = tokens_of(request, answer, orjson.dumps(answer.data).decode())
-    tokens = Tokens(before.used + spent.used, before.estimated or spent.estimated)
+    try:
+        answer = model.answer(request)
+    except ModelError as error:
+        tokens = _sum(before, tokens_of_failure(request, error))
+        raise UnansweredError(
+            error.code, error.detail, error.retryable, error.retry_after, tokens=tokens
+        ) from error
+    tokens = _sum(before, tokens_of(request, answer, orjson.dumps(answer.data).decode()))
     try:
         return Answered(shape.model_validate(answer.data, context=context), answer.model, tokens)
     except ValidationError as error:
-        raise WrongFormError(ModelErrorCode.BAD_ANSWER, _describe(error), tokens=tokens) from None
+        raise UnansweredError(ModelErrorCode.BAD_ANSWER, _describe(error), tokens=tokens) from None
+
+
+def _sum(before: Tokens, more: Tokens) -> Tokens:
+    return Tokens(before.used + more.used, before.estimated or more.estimated)
 
 
 def _describe(error: ValidationError) -> str:

@@ -88,7 +88,7 @@ class ModelChain:
     def answer(self, request: StructuredRequest) -> StructuredAnswer:
         """Return the model's whole answer; nobody has seen a part of it, so one that breaks off is asked for anew."""
         deadline = monotonic() + self._turn
-        text, end = self._first_to_answer(lambda model: whole(model.stream(request, deadline)), deadline)
+        text, end = self._first_to_answer(lambda model: whole(model, request, deadline), deadline)
         return decoded(text, end)
 
     def _first_to_answer(self, ask: Callable[[Model], Answered], deadline: float) -> Answered:

@@ -1,7 +1,7 @@
 """What every model adapter takes and gives. The rest of the tool knows models through this file alone."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -110,21 +110,32 @@ class ModelErrorCode(StrEnum):
     BAD_ANSWER = "model_bad_answer"
 
 
+# Failures of a model that has not read what it was asked: it is out of reach, has too much to do, or turns it down.
+UNREAD = frozenset({ModelErrorCode.UNREACHABLE, ModelErrorCode.BUSY, ModelErrorCode.REFUSED})
+
+
 @dataclass
 class ModelError(Exception):
     """A model that did not answer. ``detail`` holds the upstream's words: for the log, never for a person.
 
     ``retryable`` is False where the configuration is wrong and trying again cannot help; ``retry_after`` is
-    seconds.
+    seconds. ``text`` is what the model wrote where an answer is of no use, ``end`` how it ended where it did.
     """
 
     code: ModelErrorCode
     detail: str = ""
     retryable: bool = True
     retry_after: float | None = None
+    text: str = field(default="", repr=False)
+    end: Completion | None = None
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
+
+    @property
+    def unread(self) -> bool:
+        """Whether the model has neither read nor written anything, so that it has cost nothing."""
+        return self.code in UNREAD and not self.text
 
 
 class ModelAdapter(Protocol):

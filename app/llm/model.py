@@ -1,6 +1,6 @@
 """One model at one server, asked once: what a chain of models is made of."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Protocol
 
 from app.llm.interface import ChatRequest, Completion, StructuredRequest
@@ -8,6 +8,7 @@ from app.llm.interface import ChatRequest, Completion, StructuredRequest
 Request = ChatRequest | StructuredRequest
 # Text as it is written, at least one piece, and then how it ended.
 Pieces = Generator[str | Completion, None, None]
+CHARACTERS_PER_TOKEN = 12  # more than any language needs: only a model without end runs into it
 
 
 class Model(Protocol):
@@ -20,3 +21,17 @@ class Model(Protocol):
 
         ``deadline`` is when the turn is over, by `time.monotonic`. Raises `ModelError`.
         """
+
+
+def within_limit(pieces: Iterable[str | Completion], max_tokens: int, model: str) -> Pieces:
+    """Yield the pieces up to their completion; where `model` would write for ever, cut them and yield one."""
+    left = CHARACTERS_PER_TOKEN * max_tokens
+    for piece in pieces:
+        if isinstance(piece, Completion):
+            yield piece
+            return
+        yield piece[:left]
+        left -= len(piece)
+        if left <= 0:
+            yield Completion(model, truncated=True)
+            return

@@ -58,10 +58,11 @@ class Reply(ABC):
         """Return how the reply ended, or raise if it did not end or says nothing."""
         if not self.complete:
             raise ModelError(ModelErrorCode.BAD_ANSWER, "the reply broke off")
-        if not self.spoken:
-            raise ModelError(ModelErrorCode.BAD_ANSWER, f"an empty reply ({self.finish_reason})")
         truncated = self.finish_reason in OUT_OF_ROOM
-        return Completion(self.model, self.prompt_tokens, self.completion_tokens, truncated)
+        end = Completion(self.model, self.prompt_tokens, self.completion_tokens, truncated)
+        if not self.spoken:
+            raise ModelError(ModelErrorCode.BAD_ANSWER, f"an empty reply ({self.finish_reason})", end=end)
+        return end
 
 
 def read_reply(answer: Answer, reply: Reply) -> Pieces:

@@ -80,7 +80,7 @@ class LocalOrScriptedAdapter:
         """Return the answer of whoever speaks now."""
         if not self._is_ready:
             return self._scripted.answer(request)
-        return decoded(*whole(self._local.stream(request, monotonic() + self._turn)))
+        return decoded(*whole(self._local, request, monotonic() + self._turn))
 
     def prime(self, request: ChatRequest) -> None:
         """See `LocalModel.prime`."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from app.llm.interface import Completion, ModelError, ModelErrorCode, StructuredAnswer
-from app.llm.model import Pieces
+from app.llm.interface import Completion, ModelError, ModelErrorCode, StructuredAnswer, StructuredRequest
+from app.llm.model import Model, within_limit
 
 # What every server understands in its strict mode. Limits of numbers and lengths are not among it everywhere.
 KEYWORDS = frozenset({"type", "description", "enum", "const"})
@@ -46,17 +46,18 @@ def in_words(schema: Mapping[str, Any]) -> str:
     return f"\n\nAnswer with one JSON object that fits this JSON Schema, and nothing else:\n{wanted}"
 
 
-def whole(pieces: Pieces) -> tuple[str, Completion]:
-    """Read an answer to its end."""
-    texts, end = [], None
-    for piece in pieces:
-        if isinstance(piece, Completion):
-            end = piece
-        else:
+def whole(model: Model, request: StructuredRequest, deadline: float) -> tuple[str, Completion]:
+    """Have a model answer, and read the answer to its end. Raises `ModelError`."""
+    texts: list[str] = []
+    try:
+        for piece in within_limit(model.stream(request, deadline), request.max_tokens, model.name):
+            if isinstance(piece, Completion):
+                return "".join(texts), piece
             texts.append(piece)
-    if end is None:
-        raise ModelError(ModelErrorCode.BAD_ANSWER, "the answer broke off")
-    return "".join(texts), end
+    except ModelError as error:
+        error.text = "".join(texts)
+        raise
+    raise ModelError(ModelErrorCode.BAD_ANSWER, "the answer broke off", text="".join(texts))
 
 
 def decoded(text: str, end: Completion) -> StructuredAnswer:
@@ -66,5 +67,5 @@ def decoded(text: str, end: Completion) -> StructuredAnswer:
         data = orjson.loads(inner)
     except orjson.JSONDecodeError as error:
         reason = "an answer that was cut off" if end.truncated else "an answer that is no JSON"
-        raise ModelError(ModelErrorCode.BAD_ANSWER, reason) from error
+        raise ModelError(ModelErrorCode.BAD_ANSWER, reason, text=text, end=end) from error
     return StructuredAnswer(data, end.model, end.prompt_tokens, end.completion_tokens)

@@ -22,7 +22,7 @@ from app.database import prepared_insert, upsert, utc_now
 from app.errors import RateLimitedError
 from app.experiences.models import Experience
 from app.identity import Identity, Right
-from app.llm.interface import ChatRequest, Completion, StructuredAnswer, StructuredRequest
+from app.llm.interface import ChatRequest, Completion, ModelError, StructuredAnswer, StructuredRequest
 from app.llm.scripted import SCRIPTED_NAME
 from app.text import estimate_tokens
 from app.usage.models import CourseBudget, CourseTokens
@@ -139,6 +139,13 @@ def tokens_of(
     if answer.prompt_tokens is not None and answer.completion_tokens is not None:
         return Tokens(answer.prompt_tokens + answer.completion_tokens)
     return Tokens(estimate_tokens(_asked(request)) + estimate_tokens(text), estimated=True)
+
+
+def tokens_of_failure(request: ChatRequest | StructuredRequest, error: ModelError) -> Tokens:
+    """Return what a call took that failed: nothing where the model has not read what it was asked."""
+    if error.unread:
+        return Tokens(0)
+    return tokens_of(request, error.end or Completion(""), error.text)
 
 
 def use_of(session: Session, course: Course) -> CourseUse:

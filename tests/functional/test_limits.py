@@ -17,9 +17,17 @@ from app.text import estimate_tokens
 from app.usage import allowances
 from app.usage.budgets import Tokens, record_tokens
 from app.usage.models import CourseTokens, Use
-from tests.support.fake_model import Answer, FakeModel, ReceivedRequest, make_failure, make_reply
+from tests.support.fake_model import (
+    Answer,
+    FakeModel,
+    ReceivedRequest,
+    Silence,
+    make_failure,
+    make_reply,
+)
 from tests.support.judging import findings, wait_for_judge
 from tests.support.people import Visitor, events
+from tests.support.server import wait_until
 
 Limit = Callable[..., None]
 
@@ -196,6 +204,55 @@ def test_a_reply_that_broke_off_is_counted_by_an_estimate(
     assert events(student.send(conversation_id, "Hello"))[-1][1]["state"] == "failed"
     used, estimated = tokens(app)
     assert used == estimated > 0
+
+
+def test_a_reply_that_is_stopped_before_its_first_word_counts_what_was_asked(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(make_failure(401))
+    fake_model.in_turn(Silence())
+    path, accept = f"/conversations/{conversation_id}/messages", {"Accept": "text/event-stream"}
+    sent = student.post(path, {"message": "x" * 4_000, "client_key": "k"}, headers=accept)
+    begun = next(sent.response).decode()
+    reply_id = json.loads(begun.partition("data: ")[2])["id"]
+    wait_until(lambda: fake_model.requests)
+    student.post(f"{path}/{reply_id}/stop", headers=accept, buffered=True)
+    used, estimated = tokens(app)
+    asked = fake_model.requests[0]
+    assert used == estimated > estimate_tokens(asked.instructions + asked.prompt) - 10
+    sent.close()
+
+
+def test_a_reply_without_a_word_is_counted_as_its_server_says(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(make_failure(401))
+    fake_model.reply_with("", usage=(300, 12))
+    assert events(student.send(conversation_id, "Hello"))[-1][1]["state"] == "failed"
+    assert tokens(app) == (312, 0)
+
+
+def test_a_reply_that_cannot_be_read_counts_what_was_asked(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(make_failure(401))
+    fake_model.send_raw(b"data: {oops\n\n")
+    assert events(student.send(conversation_id, "Hello"))[-1][1]["state"] == "failed"
+    used, estimated = tokens(app)
+    assert used == estimated > 0
+
+
+def test_answers_of_no_use_are_counted_with_the_first_attempt(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with("Well.", usage=(1, 1))
+    fake_model.judge_with(
+        make_reply('{"objectives": [', usage=(20_000, 4_000), finish_reason="length"),
+        make_reply(json.dumps(findings()), usage=(500, 8)),
+    )
+    student.send(conversation_id, "Hello")
+    wait_for_judge(app, conversation_id)
+    assert tokens(app) == (2 + 24_000 + 508, 0)
 
 
 def test_a_first_attempt_that_recited_the_instructions_is_counted_too(

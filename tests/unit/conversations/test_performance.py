@@ -93,10 +93,11 @@ def test_every_call_that_a_reply_takes_is_told(second: list, end: Completion | N
     assert [call.completion for call in calls] == [None, end]
 
 
-def test_a_reply_without_end_is_cut() -> None:
-    reply, _ = played(Playing(["word " * 10] * 100))
-    assert reply.completion.truncated
-    assert len(reply.text) < 200
+@pytest.mark.parametrize("pieces", [["words" * 10] * 100, ["word!" * 1_000]], ids=["many", "huge"])
+def test_a_reply_without_end_is_cut(pieces: list[str]) -> None:
+    reply, _ = played(Playing(pieces))
+    assert reply.completion == Completion("a-model", truncated=True)
+    assert len(reply.text) == 120
 
 
 def test_an_empty_reply_has_failed() -> None:
@@ -110,6 +111,22 @@ def test_nobody_who_waits_ends_the_call() -> None:
 
     with pytest.raises(InterruptedError):
         play(Playing(["Good ", "day.", DONE]), REQUEST, guard, show, [])
+
+
+@pytest.mark.parametrize(
+    ("pieces", "unread"),
+    [
+        ([ModelError(ModelErrorCode.BUSY)], True),
+        ([ModelError(ModelErrorCode.TIMEOUT)], False),
+        (["Good ", ModelError(ModelErrorCode.UNREACHABLE)], False),
+    ],
+    ids=["never taken up", "silent", "broken off"],
+)
+def test_a_call_that_failed_tells_whether_the_model_has_read_anything(pieces: list, unread: bool) -> None:
+    calls: list[Call] = []
+    with pytest.raises(ModelError):
+        play(Playing(pieces), REQUEST, guard, lambda _piece: None, calls)
+    assert [call.unread for call in calls] == [unread]
 
 
 def test_a_reply_that_is_unfit_to_be_read_ends_before_it_is_shown() -> None:

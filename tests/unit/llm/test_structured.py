@@ -196,6 +196,32 @@ def test_what_is_not_a_whole_answer_is_an_error(
     assert failure_of(adapter).code is code
 
 
+def test_an_answer_without_end_is_cut(adapter: ModelAdapter, model: FakeModel) -> None:
+    model.judge_with(Reply(('{"covered": [', "1, " * 1_000, "1]}")))
+
+    error = failure_of(adapter, max_tokens=10)
+    assert (error.code, error.end) == (ModelErrorCode.BAD_ANSWER, Completion("test-model", truncated=True))
+    assert len(error.text) == 120
+
+
+@pytest.mark.parametrize(
+    ("reply", "end", "text"),
+    [
+        (Reply(('{"covered": [1',), usage=(300, 12)), Completion("test-model", 300, 12), '{"covered": [1'),
+        (Reply(("",), usage=(300, 12)), Completion("test-model", 300, 12), ""),
+        (Reply(('{"covered": ', "[]}"), drop_after=1), None, '{"covered": '),
+    ],
+    ids=["no JSON", "empty", "broken off"],
+)
+def test_an_answer_of_no_use_tells_what_it_has_cost(
+    make_settings: MakeSettings, model: FakeModel, reply: Reply, end: Completion | None, text: str
+) -> None:
+    model.judge_with(reply)
+
+    error = failure_of(build_adapter(make_settings(llm_retries=0)))
+    assert (error.end, error.text, error.unread) == (end, text, False)
+
+
 def test_an_answer_that_stalls_times_out(make_settings: MakeSettings, model: FakeModel) -> None:
     model.judge_with(Reply(('{"covered": ', "[]}"), stall_after=1))
 
