@@ -22,9 +22,16 @@ ANSWER_TOKENS = 4_000
 # Of a small window, the answer may take at most one part in so many.
 ANSWER_SHARE = 3
 MOST_LINES = 8
+MOST_TEXT = 4_000
+
+
+def _as_kept(text: str) -> str:
+    text = clean_text(text)
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
+
 
 Score = Annotated[int, Field(ge=0, le=100)]
-Text = Annotated[str, AfterValidator(clean_text)]
+Text = Annotated[str, AfterValidator(_as_kept)]
 
 
 class KeyMoment(BaseModel):
@@ -91,7 +98,7 @@ def evaluate(
     """Evaluate a conversation.
 
     ``messages`` is the conversation, oldest first; see `brief_evaluator` for what of a long one is read. ``decisions``
-    are the teachers' on objectives, by position. Raises `ModelError`.
+    are the teachers' on objectives, by position. Raises `UnansweredError`.
     """
     scenario, said = Scenario.model_validate(conversation.scenario), numbered(messages)
     answer_tokens = min(ANSWER_TOKENS, model.context_tokens // ANSWER_SHARE)

@@ -98,6 +98,10 @@ def test_controls_are_left_out_of_what_a_model_writes() -> None:
     assert result(strengths=["A\x00sks", " "])["strengths"] == ["Asks"]
 
 
+def test_a_text_that_is_too_long_is_cut() -> None:
+    assert result(overall_assessment="x" * 5_000)["overall_assessment"] == "x" * 3_999 + "…"
+
+
 def test_the_evaluator_is_told_the_metrics_that_are_enabled() -> None:
     brief = brief_evaluator(conversation(evaluation_metrics=METRICS), messages(), {}, 30_000)
     assert "1. Empathy: Takes worries seriously\n2. Plain words\n" in brief.instructions
