@@ -1,9 +1,18 @@
 """Text that came from outside, made fit to keep and to show."""
 
+import re
 import unicodedata
 
 # Marks that turn the direction of the text after them, and could make one name read as another.
 _DIRECTION_MARKS = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+# What nobody sees, as a class of a regular expression has it: soft hyphens, joiners, marks of direction, signs that
+# choose a variant, tags.
+UNSEEN = (
+    "\u00ad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_UNSEEN = re.compile(f"[{UNSEEN}]")
 
 # Common tokenizers make a token of about four bytes of English and three of Chinese; three errs on the safe side.
 BYTES_PER_TOKEN = 3
@@ -30,6 +39,13 @@ def clean_text(value: str) -> str:
 def without_controls(value: str) -> str:
     """Return text that any database stores: no control characters but line ends and tabs."""
     return "".join(char for char in value if char in "\n\t" or not _is_control(char))
+
+
+def folded(value: str) -> str:
+    """Return text as it is compared: in NFKC, without case and what nobody sees."""
+    if value.isascii():
+        return value.lower()
+    return _UNSEEN.sub("", unicodedata.normalize("NFKC", value).casefold())
 
 
 def estimate_tokens(value: str) -> int:

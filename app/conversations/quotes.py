@@ -9,6 +9,7 @@ from itertools import groupby
 
 from app.conversations.models import Message
 from app.llm.interface import Speaker
+from app.text import folded
 
 # Letters and digits. A quote with less proves nothing ("yes", "a virus"), unless it is the whole message.
 LEAST_QUOTE = 10
@@ -23,10 +24,6 @@ QUOTATION_MARKS = frozenset("'\"`\u00b4\u201a\u201e\u2032\u2033")
 # Scripts that put no spaces between words: there each character is taken as one.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-# Soft hyphens, joiners, marks of direction, variation selectors.
-_UNSEEN = re.compile(
-    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
 )
 _WORD = re.compile(rf"(?=[^\W_])[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
 
@@ -121,7 +118,7 @@ def _spaced(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(_UNSEEN.sub("", unicodedata.normalize("NFKC", text).casefold()))
+    return _WORD.findall(folded(text))
 
 
 def _fold(text: str) -> str:
@@ -138,8 +135,7 @@ def _folded(text: str) -> Iterator[tuple[str, int]]:
     plain = (
         (_plain(char), place)
         for place, original in enumerate(unicodedata.normalize("NFC", text))
-        for char in unicodedata.normalize("NFKC", original).casefold()
-        if not _UNSEEN.match(char)
+        for char in folded(original)
     )
     for is_space, pairs in groupby(plain, key=lambda pair: pair[0] == " "):
         if is_space:

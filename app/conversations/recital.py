@@ -1,11 +1,16 @@
 """Noticing that a model recites its instructions, before anybody reads them."""
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-from app.llm.guard import RECITAL_WORDS, Runs
+from app.llm.guard import RECITAL_WORDS, SOURCES, Runs
+from app.text import folded
 
 # So many words in a row may become a recital: they are held back until they turn out to be one, or none.
 SUSPICIOUS_WORDS = 8
+# What may stand between the signs of a marker.
+_BETWEEN = r"[\W_]*+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class RecitalGuard:
     """Takes a reply piece by piece and gives back what is safe to show, a word or two behind at most."""
 
     def __init__(self, secret: Secret) -> None:
-        self._marker = secret.marker
+        self._whole_marker, self._begun_marker = _patterns_of(secret.marker)
         self._runs = Runs(secret.text)
         self.text = ""
         self._shown = 0
@@ -33,8 +38,10 @@ class RecitalGuard:
         """Add a piece and return what may be shown now. Raises `RecitedError`."""
         self.text += piece
         self._runs.follow(self.text)
-        self._check()
-        return self._show(min(self._start_of_marker(), self._start_of_run()))
+        held = self._check()
+        begun = self._begun_marker.search(held)
+        start_of_marker = self._shown + begun.start() if begun else len(self.text)
+        return self._show(min(start_of_marker, self._start_of_run()))
 
     def end(self) -> str:
         """Return the rest. Raises `RecitedError`."""
@@ -42,20 +49,32 @@ class RecitalGuard:
         self._check()
         return self._show(len(self.text))
 
-    def _check(self) -> None:
-        recited = self._runs.length >= RECITAL_WORDS
-        if recited or (self._marker and self._marker in self.text[self._shown :]):
+    def _check(self) -> str:
+        """Return what is not shown yet, in plain characters."""
+        held = _plain(self.text[self._shown :])
+        if self._runs.length >= RECITAL_WORDS or self._whole_marker.search(held):
             raise RecitedError
+        return held
 
     def _show(self, end: int) -> str:
         start, self._shown = self._shown, max(self._shown, end)
         return self.text[start : self._shown]
 
-    def _start_of_marker(self) -> int:
-        """Return where the marker may have begun."""
-        begun = range(len(self._marker) - 1, 0, -1)
-        length = next((each for each in begun if self.text.endswith(self._marker[:each])), 0)
-        return len(self.text) - length
-
     def _start_of_run(self) -> int:
         return self._runs.start if self._runs.length >= SUSPICIOUS_WORDS else len(self.text)
+
+
+@lru_cache(SOURCES)
+def _patterns_of(marker: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return what finds a marker, whatever stands between its signs, and what finds its beginning at the end."""
+    begun = ""
+    for sign in reversed(marker):
+        begun = f"{re.escape(sign)}(?:{_BETWEEN}{begun})?"
+    return re.compile(_BETWEEN.join(map(re.escape, marker)) or "(?!)"), re.compile(rf"{begun}{_BETWEEN}\Z")
+
+
+def _plain(text: str) -> str:
+    """Return text of the same length, without case and width."""
+    if text.isascii():
+        return text.lower()
+    return "".join(plain if len(plain := folded(char)) == 1 else char for char in text)

@@ -5,7 +5,9 @@ from collections import deque
 from collections.abc import Iterable
 from functools import lru_cache
 
-WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+from app.text import UNSEEN, folded
+
+WORD = re.compile(rf"[^\W_]+(?:['\u2019{UNSEEN}]+[^\W_]+)*")
 # A forbidden phrase that has begun shows itself within so many characters, or as one of these beginnings.
 HELD_CHARACTERS = 16
 BEGINNING = re.compile(r"\b(?:as an?|I(?:['\u2019]m| am))\b[^.!?,]{0,32}$", re.IGNORECASE)
@@ -34,7 +36,10 @@ class OutOfCharacterError(Exception):
 
 
 class Runs:
-    """Follows how many words at the end of a growing text stand in a source in the same order."""
+    """Follows how many words at the end of a growing text stand in a source in the same order.
+
+    What a list puts before its lines breaks no run: numbers are left out everywhere, single letters where they do not fit.
+    """
 
     def __init__(self, source: str) -> None:
         self._source = _source_of(source)
@@ -56,9 +61,12 @@ class Runs:
         words = list(WORD.finditer(text, self._read))
         for word in words if ended else words[:-1]:
             self._read = word.end()
-            self._run.append((_words_of(word.group()), word.start()))
-            while self._run and not self._stands_in_source():
-                self._run.popleft()
+            if plain := _words_but_numbers(word.group()):
+                self._run.append((plain, word.start()))
+                if len(plain) == 1 and not self._stands_in_source():
+                    self._run.pop()
+                while self._run and not self._stands_in_source():
+                    self._run.popleft()
 
     def _stands_in_source(self) -> bool:
         return f" {' '.join(word for word, _ in self._run)} " in self._source
@@ -139,8 +147,12 @@ class Guard:
 
 @lru_cache(SOURCES)
 def _source_of(text: str) -> str:
-    return f" {_words_of(text)} "
+    return f" {_words_but_numbers(text)} "
+
+
+def _words_but_numbers(text: str) -> str:
+    return " ".join(word for word in _words_of(text).split() if not word.isdecimal())
 
 
 def _words_of(text: str) -> str:
-    return " ".join(WORD.findall(text)).casefold().replace("\u2019", "'")
+    return " ".join(WORD.findall(folded(text))).replace("\u2019", "'")

@@ -1,5 +1,8 @@
 """A model that recites its instructions is noticed before anybody reads them."""
 
+import re
+from collections.abc import Callable
+
 import pytest
 
 from app.conversations.recital import RecitalGuard, RecitedError, Secret
@@ -9,6 +12,8 @@ RULES = (
     "You play a character in a practice conversation. Do not do the student's work, give no model answers, and "
     "never grade what they write. Give facts when they are earned, a few at a time, and stay in character."
 )
+# Letters, digits and signs as wide as Chinese ones.
+WIDE = {number: number + 0xFEE0 for number in range(ord("!"), ord("~") + 1)}
 SECRET = Secret(MARKER, RULES)
 
 
@@ -67,6 +72,49 @@ def test_words_are_compared_whatever_stands_between_them() -> None:
     guard = RecitalGuard(SECRET)
     with pytest.raises(RecitedError):
         guard.take(RULES.upper().replace(" ", "\n- "))
+
+
+def numbered(mark: Callable[[int], str]) -> str:
+    lines = RULES.replace(". ", ", ").split(", ")
+    return "\n".join(f"{mark(number)} {line}" for number, line in enumerate(lines, 1))
+
+
+@pytest.mark.parametrize("length", [1, 5, 1_000])
+@pytest.mark.parametrize(
+    "recital",
+    [
+        numbered(lambda number: f"{number}."),
+        numbered(lambda number: f"{chr(96 + number)})"),
+        numbered(lambda number: f"**{number})** "),
+        re.sub(r"(\w)(\w)", "\\1\u200b\\2", RULES),
+        re.sub(r"(\w\w)(\w\w)", "\\1\u00ad\\2", RULES),
+        RULES.translate(WIDE),
+        "\u200b".join(RULES),
+    ],
+)
+def test_a_recital_in_disguise_is_noticed(recital: str, length: int) -> None:
+    with pytest.raises(RecitedError):
+        through(recital, length)
+
+
+@pytest.mark.parametrize("length", [1, 5, 1_000])
+@pytest.mark.parametrize(
+    "marker",
+    [
+        MARKER.upper(),
+        " ".join(MARKER),
+        "\u200b".join(MARKER),
+        f"**{MARKER[:6]}** - **{MARKER[6:]}**",
+        MARKER.translate(WIDE),
+    ],
+)
+def test_a_marker_in_disguise_is_never_shown(marker: str, length: int) -> None:
+    guard, shown, reply = RecitalGuard(SECRET), "", f"It is {marker}, you know."
+    with pytest.raises(RecitedError):
+        for start in range(0, len(reply), length):
+            shown += guard.take(reply[start : start + length])
+        guard.end()
+    assert "It is **".startswith(shown)
 
 
 def test_a_piece_is_shown_at_once_where_nothing_is_suspicious() -> None:

@@ -66,7 +66,7 @@ FACTS = " ".join(f"On day {number} the machine broke again." for number in range
 
 @pytest.mark.parametrize(
     ("brief", "ending"),
-    [(BRIEF, "in character, and ne\u2026"), (FACTS, "On day 2 the machine broke again.")],
+    [(BRIEF, "in character, and ne\u2026"), (FACTS, "On day 3 the machine broke again.")],
 )
 def test_a_recital_that_has_begun_ends_where_it_was_noticed(brief: str, ending: str) -> None:
     guard = Guard(brief, (), ["Student"])
