@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.conversations.judge import Judgement, judge
 from app.conversations.models import Conversation, Message
@@ -16,7 +16,8 @@ from app.llm.interface import ModelAdapter, ModelError, ModelStatus, Speaker
 from app.usage.budgets import Tokens, is_used_up, record_tokens
 
 logger = logging.getLogger(__name__)
-# A student's message that is unjudged for so long was missed: its judgement failed, or its process went.
+# A student's message that is unjudged for so long was missed: its judgement failed, or its process went. After one
+# that failed here, a conversation is left alone for as long.
 MISSED_AFTER = timedelta(minutes=1)
 
 
@@ -29,6 +30,7 @@ class Judges:
     def __init__(self, database: Database, model: ModelAdapter) -> None:
         self._database, self._model = database, model
         self._wanted: dict[int, int] = {}
+        self._failed: dict[int, datetime] = {}
         self._changed = threading.Condition()
 
     def status(self) -> ModelStatus:
@@ -38,7 +40,7 @@ class Judges:
     def begin(self, conversation: Conversation, message_id: int) -> None:
         """Have what was said up to a message judged, by a thread of its own, unless all objectives are met.
 
-        The message must have been committed.
+        The message must have been committed, and have been within the course's budget.
         """
         if conversation.all_objectives_met:
             return
@@ -49,18 +51,24 @@ class Judges:
             name = f"judge-{conversation.id}"
             threading.Thread(target=self._work, args=(conversation.id,), name=name, daemon=True).start()
 
-    def catch_up(self, conversation: Conversation, messages: Sequence[Message]) -> None:
-        """Have a conversation judged whose last judgement was missed, if its course may still use the AI this month.
-
-        One that may be under way is left alone.
-        """
-        waiting = unjudged(conversation, messages)
-        if not waiting or waiting[-1].created_at > utc_now() - MISSED_AFTER:
-            return
+    def begin_unpaid(self, conversation: Conversation, message_id: int) -> None:
+        """Do as `begin` where no message has just been paid for, if the course may still use the AI this month."""
         with self._database.snapshot() as session:
             used_up = is_used_up(session, conversation.experience_id)
         if not used_up:
-            self.begin(conversation, waiting[-1].id)
+            self.begin(conversation, message_id)
+
+    def catch_up(self, conversation: Conversation, messages: Sequence[Message]) -> None:
+        """Have a conversation judged whose last judgement was missed, as `begin_unpaid`.
+
+        One that may be under way, or has failed a moment ago, is left alone.
+        """
+        waiting = unjudged(conversation, messages)
+        if not waiting:
+            return
+        sent = waiting[-1].created_at
+        if max(sent, self._failed.get(conversation.id, sent)) < utc_now() - MISSED_AFTER:
+            self.begin_unpaid(conversation, waiting[-1].id)
 
     def wait_for(self, conversation_id: int, seconds: float) -> bool:
         """Wait until nothing of a conversation is being judged here; False where that takes longer."""
@@ -90,8 +98,16 @@ class Judges:
         except ModelError as error:
             # The next message's judgement begins where this one should have.
             logger.warning("conversation %s was not judged: %s", conversation_id, error)
+            self._note_failure(conversation_id)
         except Exception:
             logger.exception("conversation %s was not judged", conversation_id)
+            self._note_failure(conversation_id)
+
+    def _note_failure(self, conversation_id: int) -> None:
+        now = utc_now()
+        with self._changed:
+            recent = {each: when for each, when in self._failed.items() if when > now - MISSED_AFTER}
+            self._failed = recent | {conversation_id: now}
 
     def _judge_some(self, conversation_id: int, until: int) -> bool:
         """Judge as much as one judgement takes in; False where nothing is left."""

@@ -246,19 +246,20 @@ def end_conversation(session: Session, conversation: Conversation) -> None:
         _end(session, conversation, completed=conversation.all_objectives_met)
 
 
-def finish_conversation(session: Session, conversation: Conversation) -> None:
-    """Let the person hand the conversation in. One without a word of theirs is only ended.
+def finish_conversation(session: Session, conversation: Conversation) -> bool:
+    """Let the person hand the conversation in; False where it was over. One without a word of theirs is only ended.
 
     A reply under way is stopped.
     """
     if not conversation.active:
-        return
+        return False
     spoken = session.exec(
         select(Message.id).where(
             Message.conversation_id == conversation.id, Message.speaker == Speaker.STUDENT
         )
     ).first()
     _end(session, conversation, completed=spoken is not None)
+    return True
 
 
 def counting_of(

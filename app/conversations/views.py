@@ -22,7 +22,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from app.conversations import service
 from app.conversations.evaluation import evaluation_of
-from app.conversations.failures import failure_sentence
+from app.conversations.failures import failure_of
 from app.conversations.feedback import (
     MAX_FEEDBACK,
     MessageFeedback,
@@ -174,11 +174,12 @@ def finish(conversation_id: int) -> BaseResponse:
     """Hand the conversation in."""
     session = request_session()
     conversation = service.conversation_for(session, current_identity(), conversation_id, to_write=True)
-    service.finish_conversation(session, conversation)
+    finished = service.finish_conversation(session, conversation)
     newest = service.newest_message(session, conversation)
     release_request_session()
-    judges().begin(conversation, newest.id)
-    cast(Owed, current_app.extensions["owed"]).wake()
+    if finished:
+        judges().begin_unpaid(conversation, newest.id)
+        cast(Owed, current_app.extensions["owed"]).wake()
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 
 
@@ -203,7 +204,7 @@ def _shown(identity: Identity, experience: Experience, conversation: Conversatio
         "few_turns": FEW_TURNS,
         "version": service.version_of(conversation, messages[-1]),
         "persona": _persona_of(conversation),
-        "failure": failure_sentence,
+        "failure": failure_of,
         "help": current_safety().help_message(),
     }
 
@@ -298,7 +299,7 @@ def _as_event(conversation: Conversation, reply: Message) -> dict[str, Any]:
             max_feedback=MAX_FEEDBACK,
             conversation=conversation,
             persona=_persona_of(conversation),
-            failure=failure_sentence,
+            failure=failure_of,
         ),
     }
 

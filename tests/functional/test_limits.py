@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from bs4 import BeautifulSoup
@@ -11,6 +11,7 @@ from flask import Flask
 from sqlmodel import func, select, update
 from werkzeug.test import TestResponse
 
+from app.conversations import judges
 from app.conversations.models import Conversation, ConversationState, Message, MessageState
 from app.experiences.models import Experience
 from app.text import estimate_tokens
@@ -403,13 +404,13 @@ def test_a_used_up_budget_judges_nothing_that_was_missed(
     conversation_id: int,
     limit: Limit,
     fake_model: FakeModel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake_model.judge_with(make_failure(401))
     student.send(conversation_id, "Hello")
     wait_for_judge(app, conversation_id)
-    with app.extensions["database"].transaction() as db:
-        db.execute(update(Message).values(created_at=datetime(2020, 1, 1, tzinfo=UTC)))
     asked = len(fake_model.questions)
+    monkeypatch.setattr(judges, "MISSED_AFTER", timedelta(0))
     limit(course_tokens_per_month=1_000)
     use_up(app, experience_id)
     page(student, experience_id)
@@ -419,3 +420,42 @@ def test_a_used_up_budget_judges_nothing_that_was_missed(
     page(student, experience_id)
     wait_for_judge(app, conversation_id)
     assert len(fake_model.questions) > asked
+
+
+def test_a_judge_that_fails_is_left_alone_whatever_pages_are_looked_at(
+    app: Flask, student: Visitor, experience_id: int, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(make_reply("no JSON"))
+    student.send(conversation_id, "Hello")
+    wait_for_judge(app, conversation_id)
+    with app.extensions["database"].transaction() as db:
+        db.execute(update(Message).values(created_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    asked = len(fake_model.questions)
+    for _ in range(3):
+        page(student, experience_id)
+        wait_for_judge(app, conversation_id)
+    assert len(fake_model.questions) == asked
+
+
+@pytest.mark.parametrize("used_up", [False, True])
+def test_what_is_finished_is_judged_once_and_within_the_budget(
+    app: Flask,
+    student: Visitor,
+    experience_id: int,
+    conversation_id: int,
+    limit: Limit,
+    fake_model: FakeModel,
+    *,
+    used_up: bool,
+) -> None:
+    fake_model.judge_with(make_failure(401))
+    student.send(conversation_id, "Hello")
+    wait_for_judge(app, conversation_id)
+    asked = len(fake_model.questions)
+    if used_up:
+        limit(course_tokens_per_month=1_000)
+        use_up(app, experience_id)
+    for _ in range(3):
+        assert student.post(f"/conversations/{conversation_id}/finish").status_code == 303
+        wait_for_judge(app, conversation_id)
+    assert len(fake_model.questions) == asked + (0 if used_up else 1)

@@ -1,12 +1,14 @@
 """Objectives are covered with proof, beside the replies; only a teacher takes a mark back."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 from flask import Flask
 from sqlmodel import select, update
 
 from app import create_app
+from app.conversations import judges
 from app.conversations.judges import Judges, unjudged
 from app.conversations.models import Conversation, ConversationState, Message, ObjectiveMark
 from app.conversations.progress import Credit, Progress, progress_of, record_judgement
@@ -288,7 +290,12 @@ def test_a_conversation_is_judged_at_its_finish_where_a_message_was_missed(
 
 
 def test_what_was_missed_long_ago_is_judged_when_somebody_looks(
-    app: Flask, student: Visitor, teacher: Visitor, conversation_id: int, fake_model: FakeModel
+    app: Flask,
+    student: Visitor,
+    teacher: Visitor,
+    conversation_id: int,
+    fake_model: FakeModel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake_model.judge_with(make_failure(500))
     send(app, student, conversation_id, LISTENS)
@@ -296,9 +303,7 @@ def test_what_was_missed_long_ago_is_judged_when_somebody_looks(
     teacher.page(f"/conversations/{conversation_id}/transcript")
     wait_for_judge(app, conversation_id)
     assert progress(app, conversation_id).current == 0
-    with app.extensions["database"].transaction() as session:
-        begun = stored(app, conversation_id).created_at.replace(year=2020)
-        session.execute(update(Message).values(created_at=begun))
+    monkeypatch.setattr(judges, "MISSED_AFTER", timedelta(0))
     teacher.page(f"/conversations/{conversation_id}/transcript")
     wait_for_judge(app, conversation_id)
     assert progress(app, conversation_id).current == 1
