@@ -11,11 +11,12 @@ from functools import lru_cache
 from typing import Final
 
 from app.conversations.safety.notation import Beginning, Choice, Element, Gap, Phrase, Word
-from app.conversations.safety.words import TOKEN, is_end, plain, readings
+from app.conversations.safety.words import TOKEN, is_break, is_end, plain, readings
 
 # Which of the phrases' words a token may be; tokens of one kind are alike to every phrase.
 Kind = frozenset[str]
 END: Final[Kind] = frozenset({"the end of a sentence"})
+BREAK: Final[Kind] = frozenset({"an empty line"})
 _OTHER: Final[Kind] = frozenset()
 _ANY = "any word"
 _STEM = "*"
@@ -41,7 +42,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word of a text, or the end of a sentence, from the character ``start`` to before ``end``."""
+    """A word of a text, an empty line, or the end of a sentence, from the character ``start`` to before ``end``."""
 
     kind: Kind
     start: int
@@ -142,12 +143,16 @@ class Automaton:
         starts = {_BEGINNING: _NOT_BEGUN}
         for token in sentence:
             starts = self._starts_after(starts, token)
+            if token.kind is BREAK:
+                continue
             for position in starts.keys() & self._labels.keys():
                 for label in self._labels[position]:
                     longest[label, starts[position]] = Match(label, starts[position], token.end)
         return longest.values()
 
     def _starts_after(self, starts: Mapping[int, int], token: Token) -> dict[int, int]:
+        if token.kind is BREAK:
+            return {_BEGINNING: _NOT_BEGUN, **starts}
         after: dict[int, int] = {}
         for position, start in [*starts.items(), (_ANYWHERE, _NOT_BEGUN)]:
             begun = token.start if start == _NOT_BEGUN else start
@@ -158,6 +163,8 @@ class Automaton:
     def _after(self, positions: frozenset[int], kind: Kind) -> frozenset[int]:
         if kind is END:
             return frozenset({_BEGINNING})
+        if kind is BREAK:
+            return positions | {_BEGINNING}
         return _union(self._moved(position, kind) for position in (_ANYWHERE, *positions))
 
     def _targets(self, position: int, kind: Kind) -> frozenset[int]:
@@ -184,6 +191,8 @@ class Automaton:
     def _kind_of(self, token: str) -> Kind:
         if is_end(token):
             return END
+        if is_break(token):
+            return BREAK
         return next(filter(None, map(self._symbols_of, readings(token))), _OTHER)
 
     def _symbols_of(self, word: str) -> Kind:

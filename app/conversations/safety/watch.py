@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.conversations.safety.findings import Finding
 from app.conversations.safety.lists import SpeakersList
-from app.conversations.safety.words import TOKEN
+from app.conversations.safety.words import whole_tokens
 
 
 class UnsafeReplyError(Exception):
@@ -33,12 +33,10 @@ class Watch:
     def take(self, piece: str) -> str:
         """Add a piece and return what may be shown now. Raises `UnsafeReplyError`."""
         self._text += piece
-        # The last word may be unfinished.
-        end = max(self._text.rfind(" "), self._text.rfind("\n"), self._read)
-        for token in TOKEN.finditer(self._text, self._read, end):
+        tokens, self._read = whole_tokens(self._text, self._read)
+        for token in tokens:
             self._follow(token[0], token.end())
-        self._read = end
-        return self._show(self._safe_until(end))
+        return self._show(self._safe_until())
 
     def end(self) -> str:
         """Return the rest. Raises `UnsafeReplyError`."""
@@ -54,14 +52,12 @@ class Watch:
         if not self._has_hit and not self._state.is_deep:
             self._safe = end
 
-    def _safe_until(self, end_of_words: int) -> int:
+    def _safe_until(self) -> int:
         """Return up to where nothing belongs to a phrase but its first word, by which nobody could tell it."""
         if self._has_hit or self._state.is_deep:
             return self._safe
-        unfinished = self._text[end_of_words:]
-        may_go_on = self._state.is_open and not unfinished.isspace()
-        held = may_go_on or self._automaton.may_be_phrase(unfinished)
-        return end_of_words if held else len(self._text)
+        held = self._state.is_open or self._automaton.may_be_phrase(self._text[self._read :])
+        return self._read if held else len(self._text)
 
     def _judged(self, end: int) -> list[Finding]:
         found = self._listed.look_at(self._text[:end])

@@ -4,15 +4,24 @@ import re
 from collections.abc import Iterator
 from unicodedata import normalize
 
+from app.text import UNSEEN
+
 _LETTER = r"[^\W_]"
-# What may stand inside a word: combining accents, invisible characters, apostrophes, and signs that mask a letter.
-_INSIDE = r"[\u0300-\u036f\u00ad\u200b-\u200d\u2060\ufeff'`\u00b4\u2019\u02bc*@$]{1,3}+"
+# What may stand inside a word: invisible characters and combining accents; apostrophes, and signs that mask a letter.
+_HIDDEN = rf"[{UNSEEN}\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]*+"
+_INSIDE = rf"{_HIDDEN}(?:['`\u00b4\u2019\u02bc*@$]{_HIDDEN}){{0,3}}+"
 _WORD = rf"[@$]?{_LETTER}++(?:{_INSIDE}{_LETTER}++)*+"
 # k i l l, k.i.l.l: at least three letters with the same sign between them.
-_SPELT = rf"{_LETTER}(?P<between>[ ._*·|/-]){_LETTER}(?:(?P=between){_LETTER})+(?!{_LETTER})"
+_BETWEEN = "[ ._*·|/-]"
+_SPELT = rf"{_LETTER}(?P<between>{_BETWEEN}){_LETTER}(?:(?P=between){_LETTER})+(?!{_LETTER})"
+_BREAK = r"\n\s*\n"
 # Several dots are a pause in a sentence, not its end.
-_END = r"[!?;¡¿]|\n\s*\n|(?<!\.)\.(?!\.)"
-TOKEN = re.compile(f"{_SPELT}|{_WORD}|{_END}")
+_END = r"[!?;¡¿]|(?<!\.)\.(?!\.)"
+TOKEN = re.compile(f"{_SPELT}|{_WORD}|{_END}|{_BREAK}")
+# What may become a token, or another one, with more text after it.
+_SPELT_BEGUN = rf"{_LETTER}(?:(?P<sign>{_BETWEEN})(?:{_LETTER}(?:(?P=sign){_LETTER})*(?P=sign)?)?)?"
+_BEGUN = rf"(?:{_SPELT_BEGUN}|{_WORD}{_INSIDE}|\.|\n\s*|[@$])\Z"
+_TOKEN_OR_BEGUN = re.compile(f"(?P<begun>{_BEGUN})|{TOKEN.pattern}")
 _SPELT_OUT = re.compile(_SPELT)
 _MASKS = "*@$"
 _LONG_RUN = re.compile(r"(.)\1{2,}")
@@ -22,7 +31,22 @@ _SIGNS_AS_LETTERS = tuple(str.maketrans(_DIGITS | {"1": one}) for one in "il")
 
 def is_end(token: str) -> bool:
     """Tell whether a token ends a sentence instead of being a word."""
-    return not token[-1].isalnum()
+    return not token[-1].isalnum() and not is_break(token)
+
+
+def is_break(token: str) -> bool:
+    """Tell whether a token is an empty line, after which a sentence begins or goes on."""
+    return token.isspace()
+
+
+def whole_tokens(text: str, start: int) -> tuple[list[re.Match[str]], int]:
+    """Return the tokens from `start` on that no further text changes, and where what it may change begins."""
+    tokens: list[re.Match[str]] = []
+    for found in _TOKEN_OR_BEGUN.finditer(text, start):
+        if found["begun"]:
+            return tokens, found.start()
+        tokens.append(found)
+    return tokens, len(text)
 
 
 def plain(word: str) -> str:

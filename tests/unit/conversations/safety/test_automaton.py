@@ -47,6 +47,12 @@ def test_of_overlapping_beginnings_the_first_counts() -> None:
     assert searcher("ape ... bee").find("ape ape ape bee") == [Match(0, 0, 15)]
 
 
+def test_an_empty_line_ends_no_phrase_and_may_begin_a_sentence() -> None:
+    found = searcher("ape bee", "^ cat dog")
+    assert found.find("dog ape\n \nbee\n\n") == [Match(0, 4, 13)]
+    assert found.find("dog\n\ncat\n\ndog") == [Match(1, 5, 13)]
+
+
 def test_words_that_no_phrase_has_are_all_one() -> None:
     found = searcher("ape bee")
     assert found.kind_of("zebra") is found.kind_of("xylophone")

@@ -81,6 +81,12 @@ def test_of_sentences_that_nobody_fitted_the_lists_to_so_many_are_told_wrong() -
     }
 
 
+@pytest.mark.parametrize("between", ["\n\n", "\u200e ", "-", ",", " \U000e0020"])
+def test_what_stands_between_a_students_words_does_not_hide_them(between: str) -> None:
+    (found,) = list_check().look_at(between.join("I want to kill myself".split()), STUDENT)
+    assert (found.category, found.severity) == (Category.SELF_HARM, Severity.HIGH)
+
+
 def test_a_finding_says_where_it_stands() -> None:
     text = "Good morning, doctor. I think I want to kill myself."
     (finding,) = list_check().look_at(text, STUDENT)

@@ -31,6 +31,14 @@ PIECES = st.lists(
             "\n\n",
             " ki",
             "ll ",
+            "-",
+            ",",
+            ".",
+            "*",
+            "k i",
+            " l l",
+            "\n",
+            "\u200b",
         ]
     ),
     max_size=25,
@@ -74,6 +82,30 @@ def test_a_word_that_is_a_phrase_by_itself_is_not_shown_in_part() -> None:
     shown, error = watch(["You ", "fag", "got", ", go."])
     assert isinstance(error, UnsafeReplyError)
     assert "fag" not in shown
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize(
+    ("reply", "hidden"),
+    [
+        ("Suicide-toi, personne ne te regrettera.", "toi"),
+        ("Tue-toi ! Vraiment.", "toi"),
+        ("Go,kill,yourself,now ok.", "yourself"),
+        ("Honestly, you-should-kill-yourself now.", "kill"),
+        ("Kill yourself\u2014really.", "yourself"),
+        ("You should **kill** **yourself** now.", "kill"),
+        ("You should k i l l yourself now.", "yourself"),
+        ("You should\n\nkill\n\nyourself.\n\nNow.", "kill"),
+        ("You should k\u200eill your\u2061self now.", "your"),
+        ("You should kill your\U000e0020self now.", "kill"),
+    ],
+)
+def test_what_stands_between_words_and_in_them_does_not_hide_a_phrase(
+    reply: str, hidden: str, length: int
+) -> None:
+    shown, error = watch(cut(reply, length))
+    assert isinstance(error, UnsafeReplyError)
+    assert hidden not in shown
 
 
 def test_what_is_worth_a_look_is_shown_and_told() -> None:

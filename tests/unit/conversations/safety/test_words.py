@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.conversations.safety.words import TOKEN, is_end, plain, readings
+from app.conversations.safety.words import TOKEN, is_end, plain, readings, whole_tokens
 
 
 def words(text: str) -> list[str]:
@@ -25,10 +25,47 @@ def words(text: str) -> list[str]:
         ("f**k and su\u00adicide", ["f**k", "and", "su\u00adicide"]),
         ("'quoted' *starred*", ["quoted", "starred"]),
         ("snake_case", ["snake", "case"]),
+        (
+            "ki\ufe0fl\U000e0061l \u200b m\u0335\u0321\u0322\u0323e",
+            ["ki\ufe0fl\U000e0061l", "m\u0335\u0321\u0322\u0323e"],
+        ),
     ],
 )
 def test_a_text_is_cut_into_words_and_ends_of_sentences(text: str, expected: list[str]) -> None:
     assert words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "rest"),
+    [
+        ("Go on, ki", ["Go", "on"], "ki"),
+        ("kill'", [], "kill'"),
+        ("kill-", ["kill"], ""),
+        ("Oh k i", ["Oh"], "k i"),
+        ("k i lo", ["k", "i"], "lo"),
+        ("Stop.", ["Stop"], "."),
+        ("Stop. ", ["Stop", "."], ""),
+        ("one\n ", ["one"], "\n "),
+        ("one $", ["one"], "$"),
+    ],
+)
+def test_what_may_go_on_is_left(text: str, whole: list[str], rest: str) -> None:
+    tokens, begun = whole_tokens(text, 0)
+    assert [token[0] for token in tokens] == whole
+    assert text[begun:] == rest
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([*"aki .-*'\n@$!", "ill", "\u200b", "\u0301"]), max_size=30))
+def test_however_a_text_grows_its_words_are_those_of_the_whole(pieces: list[str]) -> None:
+    text, begun, read = "", 0, []
+    for piece in pieces:
+        text += piece
+        tokens, begun = whole_tokens(text, begun)
+        read += [token[0] for token in tokens]
+    rest = words(text)[len(read) :]
+    assert read + rest == words(text)
+    assert all(word in text[begun:] for word in rest)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +78,10 @@ def test_a_text_is_cut_into_words_and_ends_of_sentences(text: str, expected: lis
         ("cœur", "coeur"),
         ("\U0001d4ed\U0001d4f2\U0001d4ee", "die"),
         ("ki\u200bll", "kill"),
+        ("ki\u200b\u200b\u200b\u200bll", "kill"),
+        ("k\u200ei\u2061l\u180el", "kill"),
+        ("ki\ufe0fl\U000e0061l", "kill"),
+        ("k\u0335\u0321\u0322\u0323ill", "kill"),
         ("k i l l", "kill"),
         ("\uff44\uff49\uff45", "die"),
     ],
