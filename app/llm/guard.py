@@ -38,7 +38,7 @@ class OutOfCharacterError(Exception):
 class Runs:
     """Follows how many words at the end of a growing text stand in a source in the same order.
 
-    What a list puts before its lines breaks no run: numbers are left out everywhere, single letters where they do not fit.
+    What a list puts before its lines breaks no run: numbers are left out, and single letters where they do not fit.
     """
 
     def __init__(self, source: str) -> None:
