@@ -10,7 +10,7 @@ from sqlmodel import Session
 from app.api.answers import json_response, to_json
 from app.api.errors import error_json
 from app.api.rendering import Json, messages_json, notice_text, progress_json
-from app.conversations.failures import failure_sentence
+from app.conversations.failures import failure_of
 from app.conversations.feedback import feedback_of
 from app.conversations.models import Conversation, Message
 from app.conversations.progress import progress_of
@@ -29,7 +29,7 @@ class ReplyFailedError(AppError):
     message = _l("The AI did not answer. Your message is saved; try again.")
 
     def __init__(self, reply: Message) -> None:
-        super().__init__(failure_sentence(reply), log=f"reply {reply.id} {reply.error_code}")
+        super().__init__(str(failure_of(reply)), log=f"reply {reply.id} {reply.error_code}")
         self.code = reply.error_code or reply.shown_state
         self.retryable = reply.error_code != ModelErrorCode.REFUSED
 

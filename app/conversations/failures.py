@@ -1,29 +1,49 @@
 """What to say to a student where a reply is not whole; never in the upstream's words."""
 
+from dataclasses import dataclass
+
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
 
 from app.conversations.models import Message, ReplyNote
 from app.llm.interface import ModelErrorCode
 
-_INTERRUPTED = _l("The reply was interrupted. Your message is saved; try again.")
-_FAILED = _l("The AI did not answer. Your message is saved; try again.")
-_SENTENCES: dict[str | None, LazyString] = {
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """``what`` has become of a reply, which stays true; the ``remedy`` is for as long as there is one."""
+
+    what: LazyString
+    remedy: LazyString
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.remedy}"
+
+
+_AGAIN = _l("Your message is saved; try again.")
+_INTERRUPTED = Failure(_l("The reply was interrupted."), _AGAIN)
+_FAILED = Failure(_l("The AI did not answer."), _AGAIN)
+_FAILURES: dict[str | None, Failure] = {
     None: _INTERRUPTED,
     ReplyNote.SHUT_DOWN: _INTERRUPTED,
-    ReplyNote.HELD: _l("The conversation waits here. Go on with it whenever you like, or leave it."),
-    ReplyNote.WITHHELD: _l(
-        "The AI wrote something that it should not have, so its reply is not shown. Your message is saved; try again."
+    ReplyNote.HELD: Failure(
+        _l("The conversation paused here."), _l("Go on with it whenever you like, or leave it.")
     ),
-    ReplyNote.STOPPED: _l("You stopped this reply. Leave it as it is, or try again."),
-    ModelErrorCode.BUSY: _l("The AI is too busy just now. Your message is saved; try again in a moment."),
-    ModelErrorCode.TIMEOUT: _l("The AI took too long to answer. Your message is saved; try again."),
-    ModelErrorCode.REFUSED: _l(
-        "The AI is not set up correctly. Your message is saved; please tell your teacher, and try again later."
+    ReplyNote.WITHHELD: Failure(
+        _l("The AI wrote something that it should not have, so its reply is not shown."), _AGAIN
+    ),
+    ReplyNote.STOPPED: Failure(_l("This reply was stopped."), _l("Leave it as it is, or try again.")),
+    ModelErrorCode.BUSY: Failure(
+        _l("The AI was too busy to answer."), _l("Your message is saved; try again in a moment.")
+    ),
+    ModelErrorCode.TIMEOUT: Failure(_l("The AI took too long to answer."), _AGAIN),
+    ModelErrorCode.REFUSED: Failure(
+        _l("The AI was not set up correctly."),
+        _l("Your message is saved; please tell your teacher, and try again later."),
     ),
 }
 
 
-def failure_sentence(reply: Message) -> str:
-    """Return why a reply is not whole, and what to do, in the reader's language."""
-    return str(_SENTENCES.get(reply.error_code, _FAILED))
+def failure_of(reply: Message) -> Failure:
+    """Return why a reply is not whole, and what to do."""
+    return _FAILURES.get(reply.error_code, _FAILED)

@@ -186,6 +186,11 @@ class Message(SQLModel, table=True):
         return self.shown_state in {MessageState.FAILED, MessageState.INTERRUPTED}
 
     @property
+    def blank(self) -> bool:
+        """True for a reply of which nothing came: what stands in its place is the tool's word, not the persona's."""
+        return self.cut_short and not self.text
+
+    @property
     def scripted(self) -> bool:
         """True for a reply of the scripted persona, labelled wherever it is shown."""
         return self.model == SCRIPTED_NAME

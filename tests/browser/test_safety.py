@@ -29,7 +29,7 @@ def test_a_student_is_helped_at_once_and_a_teacher_resolves_the_flag(
     notice = desk.get_by_test_id("message-student").get_by_test_id("help")
     expect(notice).to_contain_text("not from the character you talk with")
     expect(notice.get_by_role("link")).to_have_attribute("href", "https://findahelpline.com")
-    expect(desk.get_by_test_id("failure")).to_contain_text("The conversation waits here")
+    expect(desk.get_by_test_id("failure")).to_contain_text("The conversation paused here")
     assert len(demo.model.requests) == asked
     hold_to_rules(page)
 
@@ -70,7 +70,7 @@ def test_words_of_danger_do_not_wait_for_a_reply_and_others_stay_in_their_box(pa
     expect(desk.get_by_test_id("message-student")).to_have_count(1)
     say(desk, WISH)
     expect(desk.get_by_test_id("message-student").last.get_by_test_id("help")).to_be_visible()
-    expect(desk.get_by_test_id("failure")).to_contain_text("The conversation waits here")
+    expect(desk.get_by_test_id("failure")).to_contain_text("The conversation paused here")
     expect(desk.get_by_test_id("message-box")).to_have_value("")
     expect(desk.get_by_test_id("stop")).to_be_visible()
     expect(desk.get_by_test_id("message-persona").nth(1)).to_contain_text("word99", timeout=20_000)

@@ -82,7 +82,7 @@ def test_a_reply_is_stopped_and_answered(page: Page, demo: Demo) -> None:
     send(desk, "Tell me everything!")
     expect(desk.get_by_test_id("message-persona").last).to_contain_text("word3")
     desk.get_by_test_id("stop").click()
-    expect(desk.get_by_test_id("failure")).to_contain_text("You stopped this reply")
+    expect(desk.get_by_test_id("failure")).to_contain_text("This reply was stopped")
     expect(desk.get_by_test_id("message-persona").last).to_contain_text("word3")
     expect(desk.get_by_test_id("message-box")).to_be_focused()
     demo.model.reply_with("As you like.")

@@ -22,6 +22,7 @@ from tests.support.fake_model import FakeModel, make_reply
 from tests.support.people import EXPERIENCE, HISTORY, Visitor, events
 
 CLAIM = "https://purl.imsglobal.org/spec/lti/claim/"
+CUT_OFF = "The reply was cut off here: it had become too long."
 
 
 @pytest.fixture
@@ -241,7 +242,12 @@ def test_exactly_4000_characters_fit(app: Flask, student: Visitor, conversation_
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
 def test_a_model_that_is_down_loses_nothing_and_can_be_tried_again(
-    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel, status: int
+    app: Flask,
+    student: Visitor,
+    teacher: Visitor,
+    conversation_id: int,
+    fake_model: FakeModel,
+    status: int,
 ) -> None:
     fake_model.fail_with(status, '{"error": {"message": "secret upstream words"}}')
     response = student.send(conversation_id, "Hello")
@@ -252,6 +258,11 @@ def test_a_model_that_is_down_loses_nothing_and_can_be_tried_again(
     page = student.page(f"/experiences/{_experience_of(student)}/conversation")
     assert page.select_one("[data-testid=retry]")
     assert "Hello" in page.text
+    last = page.select("[data-testid=message-persona]")[-1]
+    assert last.select_one(".message-head").text.strip() == "Message from the tool"
+    last = teacher.page(f"/conversations/{conversation_id}/transcript").select(".message-persona")[-1]
+    assert "Message from the tool" in last.text
+    assert EXPERIENCE["persona_name"] not in last.text
     fake_model.reply_with("Here I am.")
     retried = student.post(
         f"/conversations/{conversation_id}/messages/{failure['id']}/retry",
@@ -297,14 +308,17 @@ def test_nul_in_a_reply_is_left_out(
     assert said(app, conversation_id)[-1] == ("persona", "Good day.", "complete")
 
 
-def test_a_reply_without_end_is_cut(
-    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+def test_a_reply_without_end_is_cut_and_says_so(
+    app: Flask, student: Visitor, teacher: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:
     fake_model.reply_with(["word " * 100] * 100)
     student.send(conversation_id, "Hello")
     reply = stored(app, conversation_id)[-1]
     assert reply.truncated
     assert 7_000 < len(reply.text) < 8_000
+    page = student.page(f"/experiences/{_experience_of(student)}/conversation")
+    assert [note.text for note in page.select("[data-testid=cut-off]")] == [CUT_OFF]
+    assert CUT_OFF in teacher.page(f"/conversations/{conversation_id}/transcript").text
 
 
 def test_a_reply_that_cannot_be_stored_at_once_is_stored_a_little_later(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, select
 
 from app.conversations import service
@@ -23,6 +24,7 @@ from app.conversations.models import (
 from app.conversations.safety.findings import Category, Finding, Severity
 from app.conversations.safety.flags import raise_flags
 from app.conversations.safety.models import Flag, FlagState
+from app.conversations.safety.moderations import Moderations
 from app.conversations.service import MAX_MESSAGE
 from app.courses.models import Course
 from app.database import utc_now
@@ -127,7 +129,7 @@ def test_the_message_stays_on_the_page_and_the_conversation_waits(
         assert notice.parent["data-testid"] == "message-student"
         assert "555 0100" in notice.text
         assert page.select_one("[data-testid=retry]").text == "Go on"
-        assert "The conversation waits here" in page.select_one("[data-testid=failure]").text
+        assert "The conversation paused here" in page.select_one("[data-testid=failure]").text
     reply = stored(app)[-1]
     assert (reply.state, reply.error_code) == (MessageState.INTERRUPTED, ReplyNote.HELD)
 
@@ -638,18 +640,42 @@ class TestProvider:
         assert names(student.send(conversation_id, WISH)) == ["reply", "notice", "done"]
         assert [flag.category for flag in flags(app)] == ["self_harm"]
 
-    def test_where_it_does_not_answer_the_lists_do(
+    def test_what_the_lists_find_waits_for_no_provider(
         self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
     ) -> None:
         def answer(request: ReceivedRequest) -> Answer:
             down = request.path.endswith("/moderations")
-            return make_failure(503) if down else make_reply("I see.")
+            return make_failure(503) if down else make_reply(UNSAFE)
 
         fake_model.answer_by(answer)
-        response = student.send(conversation_id, WISH)
-        assert "notice" in names(response)
-        assert events(response)[-1][1]["state"] == "complete"
+        response = student.send(conversation_id, VAGUE)
+        assert names(response)[:2] == ["reply", "notice"]
+        assert "kill" not in response.text
+        assert [(flag.category, flag.severity) for flag in flags(app)] == [
+            ("self_harm", "low"),
+            ("self_harm", "high"),
+        ]
+
+    def test_what_it_finds_is_stored_patiently(
+        self,
+        app: Flask,
+        student: Visitor,
+        conversation_id: int,
+        fake_model: FakeModel,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        note, refusals = Moderations._note, [OperationalError("UPDATE", {}, Exception("database is locked"))]
+
+        def sometimes(self: Moderations, *args: Any) -> None:
+            if refusals:
+                raise refusals.pop()
+            note(self, *args)
+
+        monkeypatch.setattr(Moderations, "_note", sometimes)
+        fake_model.answer_by(moderated("self-harm/intent"))
+        assert "notice" in names(student.send(conversation_id, "A word of danger."))
         assert [flag.category for flag in flags(app)] == ["self_harm"]
+        assert refusals == []
 
     def test_no_connection_is_held_while_it_is_asked(
         self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel

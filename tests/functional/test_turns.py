@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from bs4 import BeautifulSoup, Tag
 from flask import Flask
 from sqlmodel import select
 from werkzeug.test import TestResponse
@@ -96,7 +97,8 @@ def test_a_stopped_reply_keeps_what_came_and_can_be_tried_again(
     reading = begin(student, conversation_id)
     last = events(stop(student, conversation_id, newest(app)))[-1][1]
     assert "word0" in last["html"]
-    assert "You stopped this reply. Leave it as it is, or try again." in last["html"]
+    failure = BeautifulSoup(last["html"], "html.parser").select_one("[data-testid=failure] p")
+    assert failure.text == "This reply was stopped. Leave it as it is, or try again."
     assert b'"state":"interrupted"' in b"".join(reading.response)
     reply = newest(app)
     assert (reply.state, reply.error_code) == ("interrupted", "stopped")
@@ -118,6 +120,20 @@ def test_a_stopped_reply_can_be_answered_as_it_is(
     student.send(conversation_id, "That is enough.", key="two")
     told = [each["content"] for each in fake_model.requests[-1].messages]
     assert told[-3:] == ["Count!", kept, "That is enough."]
+
+
+def test_a_finished_conversation_says_of_a_stopped_reply_only_what_is(
+    student: Visitor, experience_id: int, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(**ENDLESS)
+    begin(student, conversation_id)
+    student.post(f"/conversations/{conversation_id}/finish")
+
+    def failure() -> Tag | None:
+        return student.page(f"/experiences/{experience_id}/conversation").select_one("[data-testid=failure]")
+
+    wait_until(lambda: failure() is not None)
+    assert failure().text.strip() == "This reply was stopped."
 
 
 def test_the_transcript_shows_where_a_reply_was_stopped_and_what_it_ran_on(
@@ -164,7 +180,7 @@ def test_without_javascript_stopping_leads_back_to_the_page(
     form = page.select_one("form:has([data-testid=stop])")
     response = student.client.post(form["action"], data={"csrf_token": student.csrf})
     assert response.status_code == 303
-    assert "You stopped this reply" in student.page(f"/experiences/{experience_id}/conversation").text
+    assert "This reply was stopped." in student.page(f"/experiences/{experience_id}/conversation").text
 
 
 def test_what_is_whole_cannot_be_stopped_any_more(

@@ -21,7 +21,6 @@ const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
 const draft = draftStore(texts.conversation);
 const setUnsent = guardUnsaved(texts.unsent);
 let busy = 0; // replies that are being read
-let ended = !("active" in texts);
 
 class NotSent extends Error {}
 
@@ -285,7 +284,7 @@ function showState(fresh) {
     }
   }
   texts.version = fresh.dataset.version;
-  if (!("active" in fresh.dataset) && !ended) {
+  if ("active" in texts && !("active" in fresh.dataset)) {
     endComposer();
   }
   refocus();
@@ -312,7 +311,7 @@ function identityOf(item) {
 
 // What is in the box stays there to be copied.
 function endComposer() {
-  ended = true;
+  delete texts.active;
   if (!composer) {
     return; // all its messages are sent
   }
