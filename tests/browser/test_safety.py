@@ -1,10 +1,11 @@
 """What a student in danger sees, and how teachers deal with it, in a real browser."""
 
-from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
+import pytest
+from playwright.sync_api import BrowserContext, FrameLocator, Page, ViewportSize, expect
 
 from tests.browser.conftest import Demo, open_tool
-from tests.browser.rules import hold_to_rules
-from tests.browser.test_feedback import begin, say
+from tests.browser.rules import PHONE, hold_to_rules
+from tests.browser.test_feedback import begin, reload, say
 
 WISH = "Thank you. To be honest, I want to kill myself."
 
@@ -57,6 +58,35 @@ def test_a_student_is_helped_at_once_and_a_teacher_resolves_the_flag(
     hold_to_rules(teaching)
     tool.get_by_role("link", name="Read it in the transcript").click()
     expect(tool.get_by_test_id("message-flag")).to_contain_text("Self-harm (resolved)")
+
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 1280, "height": 720}], ids=["phone", "desk"])
+def test_where_to_find_help_is_in_sight_at_once_and_stays_so(
+    page: Page, demo: Demo, size: ViewportSize
+) -> None:
+    title = f"A guest on a screen of {size['width']}"
+    demo.model.reply_with("I am glad that you told me. " * 3)
+    page.set_viewport_size(size)
+    desk = begin(page, demo, title)
+    say(desk, "Good evening!")
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("glad")
+    say(desk, WISH)
+    expect(desk.get_by_test_id("failure")).to_be_attached()
+    help_in_sight(desk)
+    desk = reload(page, title)
+    help_in_sight(desk)
+    desk.get_by_role("button", name="Go on").click()
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("glad")
+
+
+def help_in_sight(desk: FrameLocator) -> None:
+    notice = desk.get_by_test_id("help")
+    for part in (
+        notice.locator("strong"),
+        notice.get_by_role("link"),
+        notice.get_by_text("emergency number"),
+    ):
+        expect(part).to_be_in_viewport(ratio=1)
 
 
 def test_words_of_danger_do_not_wait_for_a_reply_and_others_stay_in_their_box(page: Page, demo: Demo) -> None:

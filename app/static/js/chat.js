@@ -11,6 +11,7 @@ const RECONNECTS = 5;
 const RECONNECT_PAUSE = 1500;
 const COUNT_FROM = 500;
 const NEAR_END = 40;
+const NEAR_TOP = 4;
 
 const chat = document.querySelector("[data-chat]");
 const log = chat.querySelector("[data-log]");
@@ -46,15 +47,34 @@ function addMessage(speaker, text, key) {
   return item;
 }
 
-function scrollToEnd() {
-  log.scrollTop = log.scrollHeight;
+// What the tool itself says about the student's last message.
+function newestNotice() {
+  return [...messages.querySelectorAll(".message-student")].at(-1)?.querySelector("[data-notice]");
 }
 
-// Runs a change of the log, and follows its end only for a reader who is there already.
+function topInLog(element) {
+  return element.getBoundingClientRect().top - log.getBoundingClientRect().top;
+}
+
+// Goes to the end, but not past a notice whose beginning the reader sees.
+function scrollToEnd() {
+  const notice = newestNotice();
+  const inSight = notice && topInLog(notice) > -NEAR_TOP;
+  log.scrollTop = log.scrollHeight;
+  if (inSight) {
+    log.scrollTop += Math.min(0, topInLog(notice));
+  }
+}
+
+// Runs a change of the log, and follows its end only for a reader who is there already. A new notice is shown to all.
 function keepingEnd(change) {
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_END;
+  const before = newestNotice();
   const result = change();
-  if (atEnd) {
+  const notice = newestNotice();
+  if (notice && notice !== before) {
+    log.scrollTop += topInLog(notice);
+  } else if (atEnd) {
     scrollToEnd();
   }
   return result;
