@@ -1,5 +1,6 @@
 """The engine, one session a request that commits once at its end, short transactions beside it, and migrations."""
 
+import logging
 import math
 import sqlite3
 import time
@@ -17,7 +18,7 @@ from sqlalchemy import ColumnElement, DateTime, Dialect, Engine, Enum, create_en
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
@@ -25,7 +26,10 @@ from sqlmodel import Session, SQLModel
 
 from app.paths import MIGRATIONS
 
+logger = logging.getLogger(__name__)
 SQLITE_BUSY_MS = 10_000
+# After so many seconds what could not be stored is tried again.
+PATIENT_PAUSES = (0.5, 2.0)
 PING_AFTER_SECONDS = 5.0
 # PostgreSQL reads without a transaction: ending one that only read would throw away its prepared statements.
 _READING: dict[str, dict[str, Any]] = {
@@ -119,6 +123,17 @@ class Database:
         app.extensions["database"] = self
         app.after_request(_commit_request_session)
         app.teardown_request(_close_request_session)
+
+
+def patiently(store: Callable[[], None], what: str) -> None:
+    """Call `store`, which commits, again and once more where the database fails for a moment."""
+    for pause in PATIENT_PAUSES:
+        try:
+            return store()
+        except OperationalError:
+            logger.warning("storing %s is tried again", what)
+            time.sleep(pause)
+    return store()
 
 
 def database() -> Database:

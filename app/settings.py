@@ -41,7 +41,6 @@ class SafetyCheck(StrEnum):
 
     BUILTIN = "builtin"
     PROVIDER = "provider"
-    BOTH = "both"
     OFF = "off"
 
 
@@ -217,13 +216,12 @@ class Settings(BaseSettings):
     safety_check: SafetyCheck = Field(
         default=SafetyCheck.BUILTIN,
         description="What looks at messages and replies for self-harm, threats and abuse: builtin (the tool's own "
-        "lists), provider (a moderation endpoint; the lists where it does not answer), both, or off. See "
-        "docs/safety.md.",
+        "lists), provider (a moderation endpoint besides), or off. See docs/safety.md.",
     )
     safety_model: str = Field(
         default="openai:omni-moderation-latest",
         description="The model behind `/moderations`, in the notation of LLM_FALLBACKS; asked where SAFETY_CHECK is "
-        "provider or both.",
+        "provider.",
     )
     safety_timeout: float = Field(
         default=3, gt=0, le=30, description="Seconds that the moderation endpoint may take."
@@ -358,7 +356,7 @@ class Settings(BaseSettings):
     @cached_property
     def moderation_model(self) -> ModelChoice | None:
         """The moderation model that is to be asked about texts; None for none."""
-        if self.safety_check not in {SafetyCheck.PROVIDER, SafetyCheck.BOTH}:
+        if self.safety_check is not SafetyCheck.PROVIDER:
             return None
         choice = self._servers.read("SAFETY_MODEL", self.safety_model)
         if choice.provider is not LlmProvider.OPENAI:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, tuple_, update
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
 from app.conversations.live import HEARTBEAT_EVERY, LiveReply, Scene
@@ -25,7 +25,7 @@ from app.conversations.safety.flags import raise_flags
 from app.conversations.safety.safety import Safety
 from app.conversations.safety.watch import UnsafeReplyError
 from app.conversations.service import LEASE, interrupt_abandoned, messages_of
-from app.database import Database, utc_now
+from app.database import Database, patiently, utc_now
 from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError
 from app.llm.selection import prime
 from app.usage.budgets import record_tokens, tokens_of
@@ -33,7 +33,6 @@ from app.usage.budgets import record_tokens, tokens_of
 logger = logging.getLogger(__name__)
 SAVE_EVERY = 1.0
 POLL_EVERY = 0.4
-SETTLE_PAUSES = (0.5, 2.0)
 TURN_MARGIN = 30.0  # seconds over a turn's own limit after which its writer is given up
 
 # Built once: building takes longer than running them. A reply that was taken over by a later attempt is left alone.
@@ -236,19 +235,10 @@ class Replies:
             "lease_until": None,
         }
         try:
-            self._store_patiently(live, values)
+            patiently(lambda: self._store(live, values), f"reply {live.reply_id}")
         except SQLAlchemyError:
             # Its lease runs out, and it can be tried again.
             logger.exception("reply %s could not be stored", live.reply_id)
-
-    def _store_patiently(self, live: LiveReply, values: dict[str, Any]) -> None:
-        for pause in SETTLE_PAUSES:
-            try:
-                return self._store(live, values)
-            except OperationalError:
-                logger.warning("storing reply %s is tried again", live.reply_id)
-                time.sleep(pause)
-        return self._store(live, values)
 
     def _store(self, live: LiveReply, values: dict[str, Any]) -> None:
         new = {f"new_{name}": value for name, value in (_AT_THE_END | values).items()}

@@ -531,7 +531,7 @@ def _kept_of(text: str, messages: Sequence[Message], refusal: AppError) -> _Hear
 
     Raises the `refusal` for any other.
     """
-    findings = current_safety().look_at_refused(text[:LOOKED_AT])
+    findings = current_safety().look_at(text[:LOOKED_AT], Speaker.STUDENT)
     found = self_harm_in(findings)
     if found is None or sum(message.notice is not None for message in messages) >= MOST_KEPT:
         raise refusal

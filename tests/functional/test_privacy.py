@@ -34,7 +34,7 @@ def test_it_says_that_what_a_student_types_is_sent_as_it_is(client: FlaskClient)
                 "llm_fallbacks": "anthropic:claude",
                 "llm_anthropic_api_key": "sk-a-key",
                 "llm_judge_model": "strict",
-                "safety_check": "both",
+                "safety_check": "provider",
                 "safety_model": "openai:moderator",
                 "llm_openai_api_key": "sk-another",
             },

@@ -1,8 +1,8 @@
-"""A provider's moderation as a check: what its categories mean here, and the lists where it does not answer."""
+"""A provider's moderation as a check: what its categories mean here."""
 
 import logging
 
-from app.conversations.safety.findings import Category, Check, Finding, Severity, worst_by_category
+from app.conversations.safety.findings import Category, Finding, Severity, worst_by_category
 from app.llm.interface import ModelError, Speaker
 from app.llm.moderation import Moderator
 
@@ -37,16 +37,16 @@ _MEANINGS: dict[Speaker, dict[str, tuple[Category, Severity]]] = {
 class ProviderCheck:
     """Asks a provider, which takes a moment: not to be called while a database connection is held."""
 
-    def __init__(self, moderator: Moderator, otherwise: Check) -> None:
-        self._moderator, self._otherwise = moderator, otherwise
+    def __init__(self, moderator: Moderator) -> None:
+        self._moderator = moderator
 
     def look_at(self, text: str, speaker: Speaker) -> list[Finding]:
-        """See `Check.look_at`. A provider does not say where; where it does not answer, another check does."""
+        """See `Check.look_at`. A provider does not say where; one that does not answer finds nothing."""
         try:
             named = self._moderator.categories(text)
         except ModelError as error:
-            logger.warning("the moderation endpoint did not answer, the lists do: %s", error)
-            return self._otherwise.look_at(text, speaker)
+            logger.warning("the moderation endpoint did not answer, the lists alone have looked: %s", error)
+            return []
         meanings = _MEANINGS[speaker]
         return worst_by_category(
             Finding(*meanings[name], start=0, end=len(text)) for name in sorted(named) if name in meanings

@@ -2,11 +2,12 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 
 from app.conversations.models import Message
-from app.conversations.safety.findings import Check
+from app.conversations.safety.findings import Check, Finding
 from app.conversations.safety.flags import note_findings
-from app.database import Database
+from app.database import Database, patiently
 from app.llm.interface import Speaker
 
 logger = logging.getLogger(__name__)
@@ -45,11 +46,14 @@ class Moderations:
         try:
             findings = check.look_at(text, Speaker.STUDENT)
             if findings:
-                with self._database.transaction() as session:
-                    note_findings(session, session.get_one(Message, message_id), findings)
+                patiently(lambda: self._note(message_id, findings), f"what was found in message {message_id}")
         except Exception:
             logger.exception("message %s was not looked at", message_id)
         finally:
             with self._changed:
                 self._under_way.discard(message_id)
                 self._changed.notify_all()
+
+    def _note(self, message_id: int, findings: Sequence[Finding]) -> None:
+        with self._database.transaction() as session:
+            note_findings(session, session.get_one(Message, message_id), findings)

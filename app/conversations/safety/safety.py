@@ -19,14 +19,11 @@ class Safety:
     """The lists, which are quick enough to look at a text before anything else happens, and a check beside them.
 
     ``beside`` takes its time, and is None where there is none: ask it while no database connection is held. It is never
-    asked about a message that is refused: ``for_refused`` is.
+    asked about a message that is refused.
     """
 
-    def __init__(
-        self, lists: ListCheck, beside: Check | None, for_refused: ListCheck, help_lines: Sequence[HelpLine]
-    ) -> None:
-        self._lists, self.beside, self._for_refused = lists, beside, for_refused
-        self._help_lines = help_lines
+    def __init__(self, lists: ListCheck, beside: Check | None, help_lines: Sequence[HelpLine]) -> None:
+        self._lists, self.beside, self._help_lines = lists, beside, help_lines
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -39,21 +36,13 @@ class Safety:
         except HelpLinesError as error:
             raise SettingsError(f"HELP_LINES: {error}") from error
         moderator = Moderator.from_settings(settings)
-        at_once = settings.safety_check in {SafetyCheck.BUILTIN, SafetyCheck.BOTH}
-        return cls(
-            lists if at_once else ListCheck(()),
-            ProviderCheck(moderator, otherwise=lists) if moderator else None,
-            ListCheck(()) if settings.safety_check is SafetyCheck.OFF else lists,
-            help_lines,
-        )
+        if settings.safety_check is SafetyCheck.OFF:
+            lists = ListCheck(())
+        return cls(lists, ProviderCheck(moderator) if moderator else None, help_lines)
 
     def look_at(self, text: str, speaker: Speaker) -> list[Finding]:
         """Return what the lists find in what `speaker` wrote."""
         return self._lists.look_at(text, speaker)
-
-    def look_at_refused(self, text: str) -> list[Finding]:
-        """Return what the lists find in a student's message that is refused."""
-        return self._for_refused.look_at(text, Speaker.STUDENT)
 
     def watch(self) -> Watch:
         """Return what looks at one reply while it is written."""

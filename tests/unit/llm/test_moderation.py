@@ -64,7 +64,7 @@ def test_a_silent_server_is_given_up_soon(moderator: Moderator, model: FakeModel
 
 
 def test_a_server_that_keeps_failing_is_left_alone(make_settings: MakeSettings, model: FakeModel) -> None:
-    moderator = Moderator.from_settings(make_settings(safety_check="both", llm_circuit_failures=2))
+    moderator = Moderator.from_settings(make_settings(safety_check="provider", llm_circuit_failures=2))
     assert moderator is not None
     model.fail_with(503)
     for _ in range(4):

@@ -38,7 +38,7 @@ def categories(found: list[Finding]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(
     ("check", "at_once", "beside"),
-    [("builtin", True, False), ("provider", False, True), ("both", True, True), ("off", False, False)],
+    [("builtin", True, False), ("provider", True, True), ("off", False, False)],
 )
 def test_the_setting_says_what_looks(moderation: FakeModel, check: str, at_once: bool, beside: bool) -> None:
     looking = safety(moderation, safety_check=check)
@@ -70,7 +70,7 @@ def test_topics_alone_are_nothing(moderation: FakeModel) -> None:
 
 
 def test_a_reply_that_the_provider_objects_to_is_unsafe(moderation: FakeModel) -> None:
-    looking = safety(moderation, safety_check="both")
+    looking = safety(moderation, safety_check="provider")
     flag(moderation, "self-harm/instructions")
     with pytest.raises(UnsafeReplyError):
         looking.look_closer("A reply.")
@@ -78,14 +78,14 @@ def test_a_reply_that_the_provider_objects_to_is_unsafe(moderation: FakeModel) -
     assert categories(looking.look_closer("A reply.")) == [(Category.VIOLENCE, Severity.LOW)]
 
 
-def test_where_the_provider_does_not_answer_the_lists_do_and_the_log_says_so_without_the_text(
+def test_a_provider_that_does_not_answer_finds_nothing_and_the_log_says_so_without_the_text(
     moderation: FakeModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     moderation.fail_with(500)
     beside = safety(moderation, safety_check="provider").beside
     assert beside is not None
     with caplog.at_level(logging.INFO):
-        assert categories(beside.look_at(WISH, STUDENT)) == [(Category.SELF_HARM, Severity.HIGH)]
+        assert beside.look_at(WISH, STUDENT) == []
     assert "the moderation endpoint did not answer" in caplog.text
     assert WISH not in caplog.text
 
