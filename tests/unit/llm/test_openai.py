@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from itertools import pairwise
 
 import pytest
 
+from app.llm.http import PAUSE_SECONDS
 from app.llm.interface import Completion, ModelAdapter, ModelError, ModelErrorCode, Readiness
 from app.llm.selection import build_adapter
 from app.llm.turns import CUE
@@ -266,15 +266,23 @@ def test_the_connection_is_kept_for_the_next_reply(adapter: ModelAdapter, model:
     assert first.caller_port == second.caller_port
 
 
-def test_words_that_come_close_together_are_read_together(adapter: ModelAdapter, model: FakeModel) -> None:
-    model.reply_with("word " * 40, delay=0.01)
-    moments = []
-    for piece in adapter.stream(chat_request("Hello")):
-        assert piece
-        moments.append(time.monotonic())
+def test_words_that_come_close_together_are_read_together(
+    adapter: ModelAdapter, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
 
-    pauses = [later - earlier for earlier, later in pairwise(moments) if later - earlier > 0.05]
-    assert 2 <= len(pauses) <= 6
+    def pause(seconds: float) -> None:
+        read.append(seconds)
+        time.sleep(seconds)
+
+    monkeypatch.setattr("app.llm.http.sleep", pause)
+    words = ["word "] * 40
+    model.reply_with(words, delay=0.005)
+    read.extend(adapter.stream(chat_request("Hello")))
+
+    assert [each for each in read if isinstance(each, str)] == words
+    assert 1 <= read.count(PAUSE_SECONDS) < len(words) / 2
+    assert read.index(PAUSE_SECONDS) > read.index("word ")
 
 
 def test_a_server_that_does_not_close_the_body_does_not_hold_the_turn(
