@@ -318,6 +318,13 @@ def two_turns(teacher: Visitor, student: Visitor) -> tuple[int, int]:
     return experience_id, student.start(experience_id)
 
 
+def test_how_many_messages_there_are_is_told_before_the_start(teacher: Visitor, student: Visitor) -> None:
+    for max_turns, told in (("6", ["You can send 6 messages."]), ("", [])):
+        experience_id = teacher.write_experience(max_turns=max_turns)
+        shown = page(student, experience_id).select("[data-testid=turns]")
+        assert [part.text for part in shown] == told
+
+
 def turns_left(student: Visitor, experience_id: int) -> str:
     return page(student, experience_id).select_one("[data-testid=turns-left]").text.strip()
 
