@@ -368,6 +368,8 @@ def test_metrics_that_learners_may_see_are_shown_to_them_after_finishing(
     with app.extensions["database"].transaction() as session:
         scenario = session.get_one(Conversation, conversation_id).scenario | {"evaluation_metrics": METRICS}
         session.execute(update(Conversation).values(scenario=scenario))
+    shown = evaluation_part(teacher, conversation_id).select_one("[data-testid=shown-to-student]")
+    assert shown.text == "After finishing, the student sees of the evaluation: Empathy"
     answer(fake_model, assessment(2, metrics=2))
     evaluate(app, asker, conversation_id)
     with app.extensions["database"].snapshot() as session:
@@ -377,6 +379,7 @@ def test_metrics_that_learners_may_see_are_shown_to_them_after_finishing(
     student.post(f"/conversations/{conversation_id}/finish")
     page = student.page(f"/experiences/{experience_id}/conversation")
     assert "Empathy" in page.select_one("[data-testid=metric]").text
+    assert page.select_one("[data-testid=by-ai]").text == "An AI wrote this; it can be wrong."
     assert "Pace" not in page.text
     assert "81 of 100" not in page.text
     part = evaluation_part(teacher, conversation_id)
