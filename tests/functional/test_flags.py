@@ -110,6 +110,7 @@ def test_flags_are_counted_on_the_desk_the_experience_and_the_class(
     rows = {row.th.text.split()[0]: row for row in page.select("[data-testid=student-row]")}
     link = rows["Amara"].select_one("[data-testid=row-flags]")
     assert link.text == "1 flag"
+    assert " ".join(rows["Amara"].th.text.split()) == "Amara Diallo 1 flag"
     assert titles(teacher.page(link["href"].removeprefix(teacher.root))) == [WISHES]
     other_id = teacher.write_experience(title="Another")
     assert pills(teacher, f"/experiences/{other_id}", "experience-flags") == []
