@@ -19,11 +19,18 @@ const messages = chat.querySelector("[data-messages]");
 const composer = chat.querySelector("[data-composer]");
 const texts = chat.dataset;
 const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
+const onTouch = matchMedia("(pointer: coarse)"); // its keyboard has no Shift+Enter
 const draft = draftStore(texts.conversation);
 const setUnsent = guardUnsaved(texts.unsent);
 let busy = 0; // replies that are being read
+let waitsForReply = false; // what is noted holds until then
 
-class NotSent extends Error {}
+class NotSent extends Error {
+  constructor(message, code) {
+    super(message);
+    this.code = code;
+  }
+}
 
 function fill(text, count) {
   return text.replace("{count}", count);
@@ -123,6 +130,11 @@ function request(url, body) {
   });
 }
 
+async function refusal(response) {
+  const { error, code } = await response.json();
+  return new NotSent(error, code);
+}
+
 // Reads one reply to its end, through as many connections as it takes. `onStored` runs once the server has it all.
 async function showReply(item, url, body, onStored = () => {}) {
   addBusy(1);
@@ -134,7 +146,7 @@ async function showReply(item, url, body, onStored = () => {}) {
       try {
         const response = await request(replyId ? at(texts.replyUrl, replyId) : url, body);
         if (!response.ok) {
-          throw new NotSent((await response.json()).error);
+          throw await refusal(response);
         }
         for await (const { name, data } of readEvents(response.body)) {
           if (name === "reply") {
@@ -165,6 +177,9 @@ async function showReply(item, url, body, onStored = () => {}) {
     throw new NotSent(texts.lost);
   } finally {
     addBusy(-1);
+    if (!busy && waitsForReply) {
+      note("");
+    }
     step.tellOthers();
   }
 }
@@ -225,7 +240,7 @@ async function send() {
       reply.remove();
       mine.remove();
       giveBack(text);
-      note(error instanceof NotSent && error.message ? error.message : texts.notSent);
+      noteError(error, texts.notSent);
       step.lookNow();
     }
   }
@@ -239,7 +254,7 @@ async function retry(form) {
   try {
     await showReply(form.closest(".message"), form.action, new FormData(form));
   } catch (error) {
-    note(error instanceof NotSent && error.message ? error.message : texts.unreachable);
+    noteError(error, texts.unreachable);
     step.lookNow();
   }
   refocus();
@@ -252,19 +267,25 @@ async function stop(form) {
   try {
     const response = await request(form.action, new FormData(form));
     if (!response.ok) {
-      throw new NotSent((await response.json()).error);
+      throw await refusal(response);
     }
     await response.body.cancel();
   } catch (error) {
     button.disabled = false;
-    note(error instanceof NotSent && error.message ? error.message : texts.unreachable);
+    noteError(error, texts.unreachable);
   }
 }
 
 function note(text) {
+  waitsForReply = false;
   if (composer) {
     composer.querySelector("[data-note]").textContent = text;
   }
+}
+
+function noteError(error, otherwise) {
+  note(error instanceof NotSent && error.message ? error.message : otherwise);
+  waitsForReply = error.code === "turn_in_progress";
 }
 
 function roomLeft() {
@@ -356,7 +377,7 @@ if (composer) {
     send();
   });
   box.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !onTouch.matches) {
       event.preventDefault();
       send();
     }
