@@ -81,7 +81,7 @@ def test_a_message_is_answered_with_the_conversation(
 
 
 def test_the_reply_streams(students_script: Script, conversation: str, fake_model: FakeModel) -> None:
-    fake_model.reply_with(["Then ", "do ", "something."])
+    fake_model.reply_with(["Then ", "do ", "something."], delay=0.2)
     response = students_script.post(
         f"{conversation}/messages", json={"message": "Sorry."}, headers=STREAM, buffered=True
     )
