@@ -43,16 +43,15 @@ class _File(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class HelpMessage:
-    """What the tool says to the student, in the language of the page."""
+    """What the tool says to the student, in the language of the page: first who helps at once."""
 
     title: str
-    sentences: Sequence[str]
     lines: Sequence[HelpLine]
-    ending: Sequence[str]
+    sentences: Sequence[str]
 
     def as_text(self) -> str:
         """Return it as plain text, a paragraph a line."""
-        return "\n".join([self.title, *self.sentences, *map(_as_text, self.lines), *self.ending])
+        return "\n".join([self.title, *map(_as_text, self.lines), *self.sentences])
 
 
 def read_help_lines(path: Path | None) -> tuple[HelpLine, ...]:
@@ -69,16 +68,14 @@ def help_message(lines: Sequence[HelpLine]) -> HelpMessage:
     """Return the message with these help lines, or without any with where some are found."""
     return HelpMessage(
         title=gettext("This is a message from the tool, not from the character you talk with."),
-        sentences=[
-            gettext("What you wrote sounds as if you may be thinking of hurting yourself."),
-            gettext(
-                "If that is so, please do not stay alone with it. Talk to somebody now: a friend, your family, your "
-                "teacher, a doctor, or the people here, who listen and help."
-            ),
-        ],
         lines=lines or [HelpLine(name=gettext("Help lines in your country"), link=DIRECTORY)],
-        ending=[
+        sentences=[
             gettext("If you are in danger right now, call the emergency number of the place where you are."),
+            gettext(
+                "What you wrote sounds as if you may be thinking of hurting yourself. If that is so, please do not "
+                "stay alone with it. Talk to somebody now: a friend, your family, your teacher, a doctor, or the "
+                "people here, who listen and help."
+            ),
             gettext(
                 "The teachers of this course are told of your message, so that somebody can ask how you are. If you "
                 "were only playing a part, you can simply go on."
