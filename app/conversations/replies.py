@@ -135,7 +135,9 @@ class Replies:
 
     def _write(self, live: LiveReply) -> None:
         try:
-            self._settle(live, self._outcome(live))
+            outcome = self._outcome(live)
+            if not live.done:  # otherwise it was stored when it was interrupted
+                self._settle(live, outcome)
         except _InterruptedError:
             logger.info("reply %s was interrupted", live.reply_id)
         finally:
