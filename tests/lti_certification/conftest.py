@@ -17,6 +17,7 @@ from app.sandbox.factory import QuietHandler
 from app.sandbox.people import CanvasRole, Course
 from app.settings import Settings
 from tests.lti_certification.vocabulary import STUDENT, TEACHER, Browser, Platform, Tool
+from tests.support.applications import end
 from tests.support.ports import free_port
 from tests.support.postgres import copy_of_migrated
 
@@ -126,8 +127,7 @@ def another_worker(settings: Settings) -> Iterator[Callable[..., Flask]]:
 
         def start(**changes: Any) -> Flask:
             app = create_app(settings.model_copy(update=changes))
-            workers.callback(app.extensions["database"].engine.dispose)
-            workers.callback(app.extensions["owed"].stop)
+            workers.callback(end, app)
             return app
 
         yield start
