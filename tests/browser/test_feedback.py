@@ -87,6 +87,8 @@ def test_the_last_messages_are_counted_down_and_the_conversation_ends(page: Page
     say(desk, "Good evening!")
     expect(left).to_have_text("Messages left: 1")
     expect(desk.get_by_test_id("message-persona")).to_have_count(2)
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("And?")
+    expect(desk.get_by_test_id("stop")).to_have_count(0)
     say(desk, "What can I do for you?")
     expect(left).to_contain_text("That was the last message")
     expect(desk.get_by_test_id("message-box")).to_be_hidden()
