@@ -34,6 +34,8 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A frame that moves to another process is lost to Playwright now and then, which then waits for it without end.
+    "--disable-site-isolation-trials",
 ]
 START_SECONDS = 60
 
