@@ -8,7 +8,7 @@ tried again. One that is told to go lets replies end for a while and then stores
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, tuple_, update
@@ -26,7 +26,7 @@ from app.conversations.safety.safety import Safety
 from app.conversations.safety.watch import UnsafeReplyError
 from app.conversations.service import LEASE, interrupt_abandoned, messages_of
 from app.database import Database, patiently, utc_now
-from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError
+from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, Speaker
 from app.llm.selection import prime
 from app.usage.budgets import record_tokens, tokens_of
 
@@ -42,6 +42,16 @@ _OURS = (
     col(Message.state) == MessageState.GENERATING,
 )
 _SAVE_TEXT = update(Message).where(*_OURS).values(text=bindparam("so_far"))
+_TAKE_BACK = (
+    update(Message)
+    .where(
+        col(Message.id) == bindparam("of"),
+        col(Message.attempts) == bindparam("by"),
+        col(Message.state) == MessageState.INTERRUPTED,
+    )
+    .values(state=MessageState.FAILED, error_code=ReplyNote.WITHHELD, text="")
+    .returning(col(Message.id))
+)
 _AT_THE_END: dict[str, Any] = {
     "state": None,
     "text": "",
@@ -136,10 +146,12 @@ class Replies:
     def _write(self, live: LiveReply) -> None:
         try:
             outcome = self._outcome(live)
-            if not live.done:  # otherwise it was stored when it was interrupted
-                self._settle(live, outcome)
+            if live.done:
+                raise _InterruptedError
+            self._settle(live, outcome)
         except _InterruptedError:
             logger.info("reply %s was interrupted", live.reply_id)
+            self._look_back(live)
         finally:
             self._forget(live)
 
@@ -151,13 +163,12 @@ class Replies:
             raise
         except ModelError as error:
             logger.warning("reply %s failed: %s", live.reply_id, error)
-            return self._part(live, MessageState.FAILED, error.code)
+            return self._broken_off(live, error.code)
         except UnsafeReplyError as error:
-            logger.warning("reply %s is withheld: %s", live.reply_id, error)
             return self._withheld(live, error)
         except Exception:
             logger.exception("reply %s failed", live.reply_id)
-            return self._part(live, MessageState.FAILED, "internal_error")
+            return self._broken_off(live, "internal_error")
 
     def _generate(self, live: LiveReply) -> dict[str, Any]:
         request, secret = self._request(live)
@@ -187,11 +198,45 @@ class Replies:
             [*played.findings, *self._safety.look_closer(played.text), *recital],
         )
 
+    def _broken_off(self, live: LiveReply, code: str) -> dict[str, Any]:
+        """Return the columns of a reply that has failed, unless nobody is to read what came of it."""
+        part = self._part(live, MessageState.FAILED, code)
+        try:
+            live.findings = worst_by_category([*live.findings, *self._look_closer(live)])
+        except UnsafeReplyError as error:
+            return self._withheld(live, error)
+        return part
+
     def _withheld(self, live: LiveReply, error: UnsafeReplyError) -> dict[str, Any]:
         """Return the columns of a reply that nobody is to read; what readers have seen of it is taken back."""
-        live.findings, live.withheld = error.findings, error.text
+        logger.warning("reply %s is withheld: %s", live.reply_id, error)
         part = self._part(live, MessageState.FAILED, ReplyNote.WITHHELD)
+        live.findings, live.withheld = error.findings, error.text
         return part | {"text": "", "model": self._end_of(live.calls[-1]).model}
+
+    def _look_closer(self, live: LiveReply) -> list[Finding]:
+        """Return what the check beside the lists finds in what came of a reply. Raises `UnsafeReplyError`."""
+        return self._safety.look_closer(live.text) if live.text else []
+
+    def _look_back(self, live: LiveReply) -> None:
+        """Look closer at what there is of an interrupted reply once that is stored: flag it, or take it back."""
+        try:
+            found, withheld = self._look_closer(live), None
+        except UnsafeReplyError as error:
+            found, withheld = list(error.findings), error.text
+        if not found:
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: self._live.get(live.reply_id) is not live, timeout=LEASE.seconds)
+        what = f"what is found in reply {live.reply_id}"
+        _keep_trying(lambda: self._flag_afterwards(live, found, withheld), what)
+
+    def _flag_afterwards(self, live: LiveReply, found: Sequence[Finding], withheld: str | None) -> None:
+        with self._database.transaction() as session:
+            _hold_conversation(session, live.reply_id)
+            row = {"of": live.reply_id, "by": live.attempt}
+            if withheld is None or session.connection().execute(_TAKE_BACK, row).first():
+                raise_flags(session, live.reply_id, found, withheld=withheld)
 
     def _request(self, live: LiveReply) -> tuple[ChatRequest, Secret]:
         scene = live.scene or self._scene_of(live.reply_id)
@@ -209,8 +254,9 @@ class Replies:
         return build_request(conversation, said, self._model.context_tokens, self._max_tokens)
 
     def _part(self, live: LiveReply, state: MessageState, code: str) -> dict[str, Any]:
-        """Return the columns of a reply that ends before it is whole."""
+        """Return the columns of a reply that ends before it is whole; what the lists find in it is noted."""
         text = live.text.strip()
+        live.findings = self._safety.look_at(text, Speaker.PERSONA)
         return {
             "state": state,
             "error_code": code,
@@ -236,11 +282,8 @@ class Replies:
             "first_token_ms": live.first_token_ms,
             "lease_until": None,
         }
-        try:
-            patiently(lambda: self._store(live, values), f"reply {live.reply_id}")
-        except SQLAlchemyError:
-            # Its lease runs out, and it can be tried again.
-            logger.exception("reply %s could not be stored", live.reply_id)
+        # Where it cannot be stored, its lease runs out, and it can be tried again.
+        _keep_trying(lambda: self._store(live, values), f"reply {live.reply_id}")
 
     def _store(self, live: LiveReply, values: dict[str, Any]) -> None:
         new = {f"new_{name}": value for name, value in (_AT_THE_END | values).items()}
@@ -337,6 +380,14 @@ class Replies:
         with self._database.transaction() as session:
             interrupt_abandoned(session, conversation)
             return session.get_one(Message, reply_id)
+
+
+def _keep_trying(store: Callable[[], None], what: str) -> None:
+    """Store patiently; log what cannot be stored."""
+    try:
+        patiently(store, what)
+    except SQLAlchemyError:
+        logger.exception("%s could not be stored", what)
 
 
 def _hold_conversation(session: Session, reply_id: int) -> None:

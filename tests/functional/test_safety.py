@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from app.database import utc_now
 from app.sandbox import Sandbox
 from app.settings import Settings
 from app.usage.models import CourseBudget
+from tests.functional.test_turns import begin, newest, stop
 from tests.support.api import Script
 from tests.support.fake_model import Answer, FakeModel, ReceivedRequest, make_failure, make_reply
 from tests.support.people import Visitor, events
@@ -579,6 +581,26 @@ def students_script(app: Flask, sandbox: Sandbox, student: Visitor) -> Script:
     return Script.of(app, sandbox.person("amara.diallo").sub)
 
 
+def test_what_came_of_a_reply_that_broke_off_is_looked_at(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(f"{THREAT} Now listen to me, and then go home.", drop_after=8)
+    done = events(student.send(conversation_id, "Hello"))[-1][1]
+    assert (done["state"], "Now listen" in done["html"]) == ("failed", True)
+    assert [(flag.category, flag.severity, flag.withheld) for flag in flags(app)] == [
+        ("violence", "low", None)
+    ]
+
+
+def test_what_came_of_a_reply_that_was_stopped_is_looked_at(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with([THREAT, " Now", *[" and now"] * 200], delay=0.05)
+    begin(student, conversation_id)
+    assert events(stop(student, conversation_id, newest(app)))[-1][1]["state"] == "interrupted"
+    assert [(flag.category, flag.severity) for flag in flags(app)] == [("violence", "low")]
+
+
 def moderated(*flagged: str, reply: str = "I see.") -> Callable[[ReceivedRequest], Answer]:
     """Return what answers for a model and for a moderation endpoint that flags every text that has "danger" in it."""
 
@@ -632,6 +654,44 @@ class TestProvider:
         assert done["state"] == "failed"
         assert "danger" not in done["html"]
         assert [(flag.category, flag.withheld) for flag in flags(app)] == [("abuse", "A reply of danger.")]
+
+    def test_what_came_of_a_reply_that_broke_off_is_withheld(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        judge = moderated("hate")
+
+        def answer(request: ReceivedRequest) -> Answer:
+            if request.path.endswith("/moderations"):
+                return judge(request)
+            return make_reply("A reply of danger that goes on.", drop_after=5)
+
+        fake_model.answer_by(answer)
+        done = events(student.send(conversation_id, "Hello"))[-1][1]
+        assert (done["state"], "danger" in done["html"]) == ("failed", False)
+        assert [(flag.category, flag.withheld) for flag in flags(app)] == [
+            ("abuse", "A reply of danger that ")
+        ]
+
+    def test_a_reply_that_is_stopped_while_it_looks_is_taken_back(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        judge, looks, may_answer = moderated("hate", reply="A reply of danger."), Event(), Event()
+
+        def answer(request: ReceivedRequest) -> Answer:
+            if request.path.endswith("/moderations") and "danger" in request.body["input"]:
+                looks.set()
+                may_answer.wait(5)
+            return judge(request)
+
+        fake_model.answer_by(answer)
+        begin(student, conversation_id)
+        assert looks.wait(5)
+        assert events(stop(student, conversation_id, newest(app)))[-1][1]["state"] == "interrupted"
+        may_answer.set()
+        assert soon(lambda: newest(app).error_code == ReplyNote.WITHHELD)
+        assert (newest(app).state, newest(app).text) == (MessageState.FAILED, "")
+        assert [(flag.category, flag.withheld) for flag in flags(app)] == [("abuse", "A reply of danger.")]
+        assert "danger" not in chat(student).text
 
     def test_a_message_that_is_refused_is_looked_at_by_the_lists(
         self, app: Flask, student: Visitor, conversation_id: int
