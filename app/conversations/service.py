@@ -274,7 +274,7 @@ def counting_of(
 
 def turns_left(conversation: Conversation, messages: Sequence[Message]) -> int:
     """Return how many messages the student may still send after `messages`."""
-    return max(0, conversation.max_turns - sum(message.speaker is Speaker.STUDENT for message in messages))
+    return max(0, conversation.max_turns - _sent(messages))
 
 
 def send_message(
@@ -296,9 +296,14 @@ def send_message(
 
 
 def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> Message:
-    """Set a failed or interrupted reply to be written again; it must be the last message. Raises an `AppError`."""
+    """Set a failed or interrupted reply to be written again; it must be the last message. Raises an `AppError`.
+
+    One to a message beyond the last (`_hear` takes such) stays unwritten.
+    """
     if not conversation.active:
         raise ConversationEndedError(log=f"conversation {conversation.id}")
+    if _sent(messages_of(session, conversation)) > conversation.max_turns:
+        raise TurnsUsedUpError(log=f"conversation {conversation.id}")
     interrupt_abandoned(session, conversation)
     require_budget(session, conversation.experience_id)
     spend(session, conversation.user_id, Kind.RETRY)
@@ -388,6 +393,10 @@ def interrupt_abandoned(session: Session, conversation: Conversation) -> None:
         )
         .values(state=MessageState.INTERRUPTED, lease_until=None)
     )
+
+
+def _sent(messages: Sequence[Message]) -> int:
+    return sum(message.speaker is Speaker.STUDENT for message in messages)
 
 
 def _status_in(state: str, *, all_met: bool) -> Status:

@@ -372,6 +372,19 @@ def test_a_last_message_whose_reply_failed_can_be_tried_again(
     assert events(retry(student, conversation_id, reply_id))[-1][1]["state"] == "complete"
 
 
+def test_a_message_of_danger_beyond_the_last_is_taken_and_gets_no_reply(
+    student: Visitor, two_turns: tuple[int, int], fake_model: FakeModel
+) -> None:
+    _, conversation_id = two_turns
+    student.send(conversation_id, "One", key="one")
+    student.send(conversation_id, "Two", key="two")
+    taken = events(student.send(conversation_id, "I want to kill myself.", key="three"))
+    assert [name for name, _ in taken] == ["reply", "notice", "done"]
+    answer = retry(student, conversation_id, taken[0][1]["id"])
+    assert (answer.status_code, answer.json["code"]) == (409, "turns_used_up")
+    assert len(fake_model.requests) == 2
+
+
 def test_a_conversation_keeps_the_number_of_messages_that_it_began_with(
     app: Flask, teacher: Visitor, student: Visitor, two_turns: tuple[int, int]
 ) -> None:
