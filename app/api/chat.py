@@ -28,16 +28,13 @@ from app.conversations.feedback import give_feedback, remove_feedback
 from app.conversations.models import Conversation
 from app.conversations.running import begin_turn, replies
 from app.database import release_request_session, request_session
-from app.errors import FieldError, InvalidInputError, NotFoundError
+from app.errors import NotFoundError
 from app.experiences.service import get_experience
 from app.identity import Identity
 
 CONVERSATIONS = "/courses/:course_id/ai_experiences/:id/conversations"
 CONVERSATION = f"{CONVERSATIONS}/:conversation_id"
 _FEEDBACK = f"{CONVERSATION}/messages/:message_id/feedback"
-_KEY_TOO_LONG = FieldError(
-    "too_long", f"is too long (maximum is {service.MAX_CLIENT_KEY} characters)", service.MAX_CLIENT_KEY
-)
 
 
 @endpoint("GET", CONVERSATIONS, OwnConversation | NoConversation, refusals=(HTTPStatus.FORBIDDEN,))
@@ -171,8 +168,4 @@ def own_conversation(
 
 def _client_key(fields: dict[str, Any]) -> str | None:
     key = fields.get("client_key") or request.headers.get("Idempotency-Key")
-    if not isinstance(key, str) or not key.strip():
-        return None
-    if len(key) > service.MAX_CLIENT_KEY or not key.isprintable():
-        raise InvalidInputError({"client_key": [_KEY_TOO_LONG]})
-    return key
+    return key if isinstance(key, str) and key.strip() else None

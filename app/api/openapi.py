@@ -18,7 +18,6 @@ from app.api.paging import MOST_PER_PAGE, PER_PAGE
 from app.api.refusals import REFUSALS, Refusal, RefusalKind
 from app.api.schemas import Json, Mode, Schemas
 from app.api.shapes import ClientKey, MessageNoticed, OwnConversation, ReplyBegun, TextAdded
-from app.conversations.service import MAX_CLIENT_KEY
 from app.lti.sessions import LAUNCHES_PATH
 from app.web import LARGEST_ID, MAX_REQUEST_BYTES
 
@@ -179,9 +178,7 @@ def _parameters(declared: list[Endpoint]) -> Json:
             _PER_PAGE,
             {"type": "integer", "minimum": 1, "maximum": MOST_PER_PAGE, "default": PER_PAGE},
         ),
-        "idempotency_key": _parameter(
-            "Idempotency-Key", "header", _KEY, {"type": "string", "minLength": 1, "maxLength": MAX_CLIENT_KEY}
-        ),
+        "idempotency_key": _parameter("Idempotency-Key", "header", _KEY, {"type": "string", "minLength": 1}),
     }
 
 

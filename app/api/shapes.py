@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.conversations.feedback import MAX_FEEDBACK, Vote
 from app.conversations.models import ConversationState, MessageState
-from app.conversations.service import MAX_CLIENT_KEY, MAX_MESSAGE, Status
+from app.conversations.service import MAX_MESSAGE, Status
 from app.experiences.models import MAX_PERSONA_NAME, MAX_TITLE, WorkflowState
 from app.experiences.rules import MAX_METRIC_NAME, MAX_METRICS, MAX_OBJECTIVES, MAX_TEXT, MAX_TURNS
 
@@ -265,7 +265,6 @@ class ClientKey(BaseModel):
 
     client_key: str | None = Field(
         default=None,
-        max_length=MAX_CLIENT_KEY,
         description="Of your choice; sent again, it returns what it made before. It may stand in `Idempotency-Key` "
         "instead.",
     )
