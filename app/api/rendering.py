@@ -35,9 +35,9 @@ def message_json(message: Message, feedback: MessageFeedback | None = None) -> J
     }
 
 
-def notice_text(message: Message) -> str | None:
-    """Return what the tool itself says to the student about a message."""
-    return current_safety().help_message().as_text() if message.notice else None
+def notice_text(written: Message | MessageFeedback) -> str | None:
+    """Return what the tool itself says to the student about what they wrote."""
+    return current_safety().help_message().as_text() if written.notice else None
 
 
 def feedback_json(feedback: MessageFeedback) -> Json:
@@ -48,6 +48,7 @@ def feedback_json(feedback: MessageFeedback) -> Json:
         "feedback_message": feedback.feedback_message,
         "created_at": feedback.created_at,
         "updated_at": feedback.updated_at,
+        "notice": notice_text(feedback),
     }
 
 

@@ -161,6 +161,10 @@ class Feedback(Shape):
     feedback_message: str | None
     created_at: datetime
     updated_at: datetime
+    notice: str | None = Field(
+        description="What the tool itself says to the student about what they wrote in it, as plain text: where to "
+        "find help, should they think of harming themselves."
+    )
 
 
 class GivenFeedback(Shape):

@@ -8,11 +8,15 @@ from flask_babel import lazy_gettext as _l
 from sqlalchemy import Text, UniqueConstraint, delete
 from sqlmodel import Field, Session, SQLModel, col, select
 
-from app.conversations.models import Conversation, Message, MessageState
+from app.conversations.models import Conversation, Message, MessageState, Notice
+from app.conversations.safety.findings import self_harm_in
+from app.conversations.safety.flags import raise_flags
+from app.conversations.safety.safety import current_safety
 from app.conversations.service import reply_for
 from app.database import UtcDateTime, text_enum, upsert, utc_now
 from app.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from app.identity import Identity
+from app.llm.interface import Speaker
 from app.text import clean_text
 
 MAX_FEEDBACK = 1_000
@@ -26,7 +30,10 @@ class Vote(StrEnum):
 
 
 class MessageFeedback(SQLModel, table=True):
-    """One person's vote on a reply, with their reason where they gave one."""
+    """One person's vote on a reply, with their reason where they gave one.
+
+    ``notice`` is what the tool itself says to them about the reason.
+    """
 
     __tablename__ = "message_feedback"
     __table_args__ = (UniqueConstraint("message_id", "user_id"),)
@@ -36,6 +43,7 @@ class MessageFeedback(SQLModel, table=True):
     user_id: int = Field(foreign_key="users.id")
     vote: Vote = Field(sa_type=text_enum(Vote))
     feedback_message: str = Field(default="", sa_type=Text)
+    notice: Notice | None = Field(default=None, sa_type=text_enum(Notice))
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
@@ -58,7 +66,8 @@ def give_feedback(
 ) -> MessageFeedback:
     """Store what the person thinks of a reply in a conversation of their own; it replaces what they thought before.
 
-    ``vote`` and the reason, ``feedback_message``, are as they came from outside. Raises `InvalidInputError` for a vote
+    ``vote`` and the reason, ``feedback_message``, are as they came from outside. The reason is looked at as a message
+    is: who writes of harming themselves finds help, and teachers are told. Raises `InvalidInputError` for a vote
     that is none or a reason over 1,000 characters, `NotFoundError` for what is no reply, `ReplyNotCompleteError`.
     """
     values = _checked(vote, feedback_message)
@@ -66,8 +75,12 @@ def give_feedback(
     reply = reply_for(session, conversation, message_id)
     if reply.state is not MessageState.COMPLETE:
         raise ReplyNotCompleteError(log=f"reply {reply.id} is {reply.state}")
+    reason = values["feedback_message"]
+    findings = current_safety().look_at(reason, Speaker.STUDENT)
+    raise_flags(session, reply.id, findings, reason=reason)
     key = {"message_id": reply.id, "user_id": identity.user.id}
-    return upsert(session, MessageFeedback, key=key, values=values | {"updated_at": utc_now()})
+    noted = {"notice": Notice.HELP if self_harm_in(findings) else None, "updated_at": utc_now()}
+    return upsert(session, MessageFeedback, key=key, values=values | noted)
 
 
 def remove_feedback(

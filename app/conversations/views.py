@@ -226,6 +226,7 @@ def _feedback_html(conversation: Conversation, reply_id: int, given: MessageFeed
         message=service.reply_for(request_session(), conversation, reply_id),
         given=given,
         max_feedback=MAX_FEEDBACK,
+        help=current_safety().help_message(),
     )
 
 

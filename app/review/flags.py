@@ -75,7 +75,7 @@ class FlaggedMessage:
     @property
     def excerpt(self) -> tuple[str, str, str]:
         """What was found, with some of what stands before and after it."""
-        text = self.flag.withheld or self.message.text
+        text = self.flag.withheld or self.flag.reason or self.message.text
         start, end = self.flag.excerpt_start, self.flag.excerpt_end
         before, after = text[max(0, start - CONTEXT) : start], text[end : end + CONTEXT]
         cut_before, cut_after = "…" * (start > CONTEXT), "…" * (len(text) > end + CONTEXT)

@@ -1,7 +1,7 @@
 """Feedback on replies: a like, or a dislike with a reason, given on one's own conversation alone."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from bs4 import BeautifulSoup
@@ -42,7 +42,12 @@ def conversation_id(teacher: Visitor, student: Visitor, fake_model: FakeModel) -
 
 @pytest.fixture
 def transaction(app: Flask) -> Open:
-    return app.extensions["database"].transaction
+    @contextmanager
+    def begin() -> Iterator[Session]:
+        with app.app_context(), app.extensions["database"].transaction() as db:
+            yield db
+
+    return begin
 
 
 @pytest.fixture

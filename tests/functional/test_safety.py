@@ -581,6 +581,53 @@ def students_script(app: Flask, sandbox: Sandbox, student: Visitor) -> Script:
     return Script.of(app, sandbox.person("amara.diallo").sub)
 
 
+def dislike(student: Visitor, conversation_id: int, reply_id: int, reason: str) -> Any:
+    return student.post(
+        f"/conversations/{conversation_id}/messages/{reply_id}/feedback",
+        {"vote": "disliked", "feedback_message": reason},
+        headers={"Accept": "application/json"},
+    )
+
+
+def test_who_writes_of_harming_themselves_about_a_reply_finds_help_too(
+    app: Flask, teacher: Visitor, student: Visitor, conversation_id: int
+) -> None:
+    student.send(conversation_id, "Hello")
+    reply = newest(app)
+    assert "555 0100" in dislike(student, conversation_id, reply.id, WISH).json["html"]
+    assert "555 0100" in chat(student).select_one(f"#message-{reply.id} [data-testid=help]").text
+    (flag,) = flags(app)
+    assert (flag.message_id, flag.category, flag.severity) == (reply.id, "self_harm", "high")
+    shown = teacher.page("/flags").select_one("[data-testid=flag]").text
+    for part in ("The student wrote about a reply", WISH, "where to find help"):
+        assert part in shown
+    assert "555 0100" not in dislike(student, conversation_id, reply.id, "It is too short.").json["html"]
+    assert len(flags(app)) == 1
+
+
+def test_another_reason_of_danger_opens_its_flag_again(
+    app: Flask, teacher: Visitor, student: Visitor, conversation_id: int
+) -> None:
+    student.send(conversation_id, "Hello")
+    reply = newest(app)
+    dislike(student, conversation_id, reply.id, WISH)
+    teacher.post(f"/flags/{flags(app)[0].id}/resolve", {"note": "We have talked."})
+    for reason, state in ((WISH, FlagState.RESOLVED), (f"Again: {WISH}", FlagState.OPEN)):
+        dislike(student, conversation_id, reply.id, reason)
+        (flag,) = flags(app)
+        assert flag.workflow_state == state
+    assert flag.reason == f"Again: {WISH}"
+
+
+def test_the_rest_api_shows_the_help_about_a_reason(
+    app: Flask, student: Visitor, conversation_id: int, students_script: Script
+) -> None:
+    student.send(conversation_id, "Hello")
+    path = f"/1/conversations/{conversation_id}/messages/{newest(app).id}/feedback"
+    given = students_script.post(path, json={"vote": "disliked", "feedback_message": WISH}).json
+    assert "555 0100" in given["feedback"]["notice"]
+
+
 def test_what_came_of_a_reply_that_broke_off_is_looked_at(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:

@@ -22,12 +22,18 @@ def note_findings(session: Session, message: Message, findings: Sequence[Finding
 
 
 def raise_flags(
-    session: Session, message_id: int, findings: Sequence[Finding], *, withheld: str | None = None
+    session: Session,
+    message_id: int,
+    findings: Sequence[Finding],
+    *,
+    withheld: str | None = None,
+    reason: str | None = None,
 ) -> None:
     """Flag a message for the teachers, once for each category; a trial's raises none.
 
-    ``withheld`` is what a model wrote that no student is shown. A flag becomes what is found graver, or in a further
-    attempt at a reply that was withheld, and is opened again; what is open gives way to nothing less grave.
+    The findings are in its text, in what a model wrote that no student is shown (``withheld``), or in the ``reason``
+    for which a student dislikes it. A flag becomes what is found graver, in a further attempt at a reply that was
+    withheld, or in another reason, and is opened again; what is open gives way to nothing less grave.
     """
     conversation_id = _conversation_that_counts(session, message_id) if findings else None
     if conversation_id is None:
@@ -42,22 +48,23 @@ def raise_flags(
             excerpt_start=finding.start,
             excerpt_end=finding.end,
             withheld=withheld,
+            reason=reason,
         ).model_dump(exclude={"id"})
         for finding in findings
     ]
     insert = insert_into(session, Flag)
     found = {
         name: insert.excluded[name]
-        for name in ("severity", "excerpt_start", "excerpt_end", "withheld", "workflow_state")
+        for name in ("severity", "excerpt_start", "excerpt_end", "withheld", "reason", "workflow_state")
     }
     is_graver = and_(col(Flag.severity) == Severity.LOW, insert.excluded.severity == Severity.HIGH)
-    is_of_further_attempt = and_(
-        col(Flag.withheld).is_not(None),
+    is_further = and_(
+        or_(col(Flag.withheld).is_not(None), col(Flag.reason).is_distinct_from(insert.excluded.reason)),
         or_(col(Flag.workflow_state) == FlagState.RESOLVED, insert.excluded.severity == col(Flag.severity)),
     )
     session.execute(
         insert.on_conflict_do_update(
-            index_elements=["message_id", "category"], set_=found, where=or_(is_graver, is_of_further_attempt)
+            index_elements=["message_id", "category"], set_=found, where=or_(is_graver, is_further)
         ),
         rows,
     )

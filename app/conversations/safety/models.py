@@ -20,9 +20,9 @@ class FlagState(StrEnum):
 class Flag(SQLModel, table=True):
     """A message that teachers are to look at, once for each category of what was found in it. Trials have none.
 
-    What was found stands in the message's text from ``excerpt_start`` to before ``excerpt_end``; or ``withheld`` is
-    what a model wrote that no student was shown. ``resolved_by_id``, ``resolved_at`` and ``note`` are of the last
-    decision.
+    What was found stands from ``excerpt_start`` to before ``excerpt_end`` in the message's text; or in ``withheld``,
+    which a model wrote and no student was shown; or in the ``reason`` that a student gave for disliking a reply.
+    ``resolved_by_id``, ``resolved_at`` and ``note`` are of the last decision.
     """
 
     __tablename__ = "flags"
@@ -36,6 +36,7 @@ class Flag(SQLModel, table=True):
     excerpt_start: int = 0
     excerpt_end: int = 0
     withheld: str | None = Field(default=None, sa_type=Text)
+    reason: str | None = Field(default=None, sa_type=Text)
     workflow_state: FlagState = Field(default=FlagState.OPEN, sa_type=text_enum(FlagState))
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     resolved_by_id: int | None = Field(default=None, foreign_key="users.id")

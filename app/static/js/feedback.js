@@ -19,6 +19,12 @@ async function send(block, form, button) {
   holder.innerHTML = answer.html; // rendered by the server
   const fresh = holder.firstElementChild;
   block.replaceWith(fresh);
+  const notice = fresh.querySelector("[data-notice]");
+  if (notice) {
+    notice.tabIndex = -1; // read out, and in sight
+    notice.focus();
+    return;
+  }
   fresh.querySelector(`[data-control="${button?.dataset.control}"]`)?.focus();
   fresh.querySelector("[data-reason]")?.scrollIntoView({ block: "nearest" });
 }
