@@ -5,7 +5,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
-from app.conversations.models import Conversation, Message
+from app.conversations.models import Conversation, Message, reference_of
 from app.conversations.performance import Call
 from app.conversations.safety.findings import Finding
 
@@ -44,6 +44,11 @@ class LiveReply:
     findings: Sequence[Finding] = ()
     withheld: str | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def reference(self) -> str:
+        """What the log calls it."""
+        return reference_of(self.reply_id, self.attempt)
 
     def append(self, piece: str) -> bool:
         """Take in the next piece; tell whether there is still somebody to write for."""

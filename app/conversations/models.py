@@ -191,6 +191,11 @@ class Message(SQLModel, table=True):
         return self.cut_short and not self.text
 
     @property
+    def reference(self) -> str:
+        """What to tell whoever runs the tool of a reply that failed: the log calls it so."""
+        return reference_of(self.id, self.attempts)
+
+    @property
     def scripted(self) -> bool:
         """True for a reply of the scripted persona, labelled wherever it is shown."""
         return self.model == SCRIPTED_NAME
@@ -200,6 +205,11 @@ class Message(SQLModel, table=True):
         """True for a reply under way whose writer is gone: its lease ran out."""
         under_way = self.state is MessageState.GENERATING
         return under_way and self.lease_until is not None and self.lease_until < utc_now()
+
+
+def reference_of(reply_id: int, attempt: int) -> str:
+    """Return what an attempt at a reply goes by, on pages and in the log."""
+    return f"{reply_id}-{attempt}"
 
 
 class ObjectiveMark(SQLModel, table=True):

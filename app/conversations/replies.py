@@ -150,7 +150,7 @@ class Replies:
                 raise _InterruptedError
             self._settle(live, outcome)
         except _InterruptedError:
-            logger.info("reply %s was interrupted", live.reply_id)
+            logger.info("reply %s was interrupted", live.reference)
             self._look_back(live)
         finally:
             self._forget(live)
@@ -162,12 +162,12 @@ class Replies:
         except _InterruptedError:
             raise
         except ModelError as error:
-            logger.warning("reply %s failed: %s", live.reply_id, error)
+            logger.warning("reply %s failed: %s", live.reference, error)
             return self._broken_off(live, error.code)
         except UnsafeReplyError as error:
             return self._withheld(live, error)
         except Exception:
-            logger.exception("reply %s failed", live.reply_id)
+            logger.exception("reply %s failed", live.reference)
             return self._broken_off(live, "internal_error")
 
     def _generate(self, live: LiveReply) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class Replies:
 
     def _withheld(self, live: LiveReply, error: UnsafeReplyError) -> dict[str, Any]:
         """Return the columns of a reply that nobody is to read; what readers have seen of it is taken back."""
-        logger.warning("reply %s is withheld: %s", live.reply_id, error)
+        logger.warning("reply %s is withheld: %s", live.reference, error)
         part = self._part(live, MessageState.FAILED, ReplyNote.WITHHELD)
         live.findings, live.withheld = error.findings, error.text
         return part | {"text": "", "model": self._end_of(live.calls[-1]).model}
@@ -228,7 +228,7 @@ class Replies:
             return
         with self._changed:
             self._changed.wait_for(lambda: self._live.get(live.reply_id) is not live, timeout=LEASE.seconds)
-        what = f"what is found in reply {live.reply_id}"
+        what = f"what is found in reply {live.reference}"
         _keep_trying(lambda: self._flag_afterwards(live, found, withheld), what)
 
     def _flag_afterwards(self, live: LiveReply, found: Sequence[Finding], withheld: str | None) -> None:
@@ -283,7 +283,7 @@ class Replies:
             "lease_until": None,
         }
         # Where it cannot be stored, its lease runs out, and it can be tried again.
-        _keep_trying(lambda: self._store(live, values), f"reply {live.reply_id}")
+        _keep_trying(lambda: self._store(live, values), f"reply {live.reference}")
 
     def _store(self, live: LiveReply, values: dict[str, Any]) -> None:
         new = {f"new_{name}": value for name, value in (_AT_THE_END | values).items()}

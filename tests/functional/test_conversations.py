@@ -247,6 +247,7 @@ def test_a_model_that_is_down_loses_nothing_and_can_be_tried_again(
     teacher: Visitor,
     conversation_id: int,
     fake_model: FakeModel,
+    caplog: pytest.LogCaptureFixture,
     status: int,
 ) -> None:
     fake_model.fail_with(status, '{"error": {"message": "secret upstream words"}}')
@@ -260,6 +261,8 @@ def test_a_model_that_is_down_loses_nothing_and_can_be_tried_again(
     assert "Hello" in page.text
     last = page.select("[data-testid=message-persona]")[-1]
     assert last.select_one(".message-head").text.strip() == "Message from the tool"
+    reference = last.select_one(".reference").text.removeprefix("Reference: ")
+    assert f"reply {reference} failed: {last.select_one('[data-code]')['data-code']}" in caplog.text
     last = teacher.page(f"/conversations/{conversation_id}/transcript").select(".message-persona")[-1]
     assert "Message from the tool" in last.text
     assert EXPERIENCE["persona_name"] not in last.text

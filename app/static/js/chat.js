@@ -1,5 +1,6 @@
 // Sends messages and shows replies as they are written. The server stores everything; this only shows it.
 import { draftStore } from "./draft.js";
+import { sentenceOf } from "./errors.js";
 import { readEvents } from "./events.js";
 import { watchDialogs } from "./focus.js";
 import { keepInStep } from "./sync.js";
@@ -131,8 +132,8 @@ function request(url, body) {
 }
 
 async function refusal(response) {
-  const { error, code } = await response.json();
-  return new NotSent(error, code);
+  const answer = await response.json();
+  return new NotSent(sentenceOf(response, answer), answer.code);
 }
 
 // Reads one reply to its end, through as many connections as it takes. `onStored` runs once the server has it all.

@@ -1,4 +1,6 @@
 // Sends likes and dislikes of replies without leaving the page; without this, their forms do the same.
+import { sentenceOf } from "./errors.js";
+
 const unreachable = document.querySelector("[data-chat]").dataset.unreachable;
 
 async function send(block, form, button) {
@@ -13,7 +15,7 @@ async function send(block, form, button) {
   });
   const answer = await response.json();
   if (!response.ok) {
-    throw new Error(answer.error);
+    throw new Error(sentenceOf(response, answer));
   }
   const holder = document.createElement("div");
   holder.innerHTML = answer.html; // rendered by the server
