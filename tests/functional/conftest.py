@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from app.usage import allowances
 from tests.support.postgres import copy_of_migrated
 
 
@@ -19,3 +21,9 @@ def database_url(request: pytest.FixtureRequest, migrated_sqlite: Path, tmp_path
         return
     with copy_of_migrated(request.getfixturevalue("migrated_postgres")) as url:
         yield url
+
+
+@pytest.fixture
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No day or minute ends while a test counts what people may do."""
+    monkeypatch.setattr(allowances, "utc_now", lambda: datetime(2026, 3, 4, 12, tzinfo=UTC))

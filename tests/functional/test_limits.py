@@ -15,7 +15,6 @@ from app.conversations import judges
 from app.conversations.models import Conversation, ConversationState, Message, MessageState
 from app.experiences.models import Experience
 from app.text import estimate_tokens
-from app.usage import allowances
 from app.usage.budgets import Tokens, record_tokens
 from app.usage.models import CourseTokens, Use
 from tests.support.fake_model import (
@@ -30,13 +29,8 @@ from tests.support.judging import findings, wait_for_judge
 from tests.support.people import Visitor, events
 from tests.support.server import wait_until
 
+pytestmark = pytest.mark.usefixtures("noon")
 Limit = Callable[..., None]
-
-
-@pytest.fixture(autouse=True)
-def _noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No day or minute ends while a test counts."""
-    monkeypatch.setattr(allowances, "utc_now", lambda: datetime(2026, 3, 4, 12, tzinfo=UTC))
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ from tests.support.api import Script
 from tests.support.fake_model import Answer, FakeModel, ReceivedRequest, make_failure, make_reply
 from tests.support.people import Visitor, events
 
+pytestmark = pytest.mark.usefixtures("noon")
 WISH = "Thank you. To be honest, I want to kill myself."
 VAGUE = "I can't go on like this anymore."
 THREAT = "I will kill you!"
