@@ -59,7 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             turn_seconds=settings.llm_turn_timeout,
         ),
         judges=Judges(database, judge),
-        evaluations=Evaluations(database, judge),
+        evaluations=Evaluations(database, judge, safety),
     )
     csrf = CSRFProtect(app)
     init_lti(app, settings, database, csrf)

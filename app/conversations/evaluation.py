@@ -7,7 +7,7 @@ it is being made, and a process that dies stops renewing it.
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +22,7 @@ from app.conversations.evaluator import evaluate
 from app.conversations.models import Conversation, EvaluationRecord, Message, MessageState
 from app.conversations.progress import decisions_of
 from app.conversations.prompt import EVALUATOR_VERSION
+from app.conversations.safety.safety import Safety
 from app.conversations.service import messages_of
 from app.conversations.structured import NOTHING, UnansweredError
 from app.database import Database, upsert, utc_now
@@ -122,8 +123,8 @@ def desk_of(session: Session, conversation: Conversation) -> Desk:
 class Evaluations:
     """Makes evaluations, for those who may read the conversation: that is for the caller to find out."""
 
-    def __init__(self, database: Database, model: ModelAdapter) -> None:
-        self._database, self._model = database, model
+    def __init__(self, database: Database, model: ModelAdapter, safety: Safety) -> None:
+        self._database, self._model, self._safety = database, model, safety
 
     def status(self) -> ModelStatus:
         """Say which model evaluates."""
@@ -199,6 +200,7 @@ class Evaluations:
             conversation = session.get_one(Conversation, conversation_id)
             messages, decisions = messages_of(session, conversation), decisions_of(session, conversation)
         evaluated = evaluate(self._model, conversation, messages, decisions)
+        self._keep_from_learners(evaluated.result["evaluation_metrics"], conversation_id)
         whole = [message.id for message in messages if message.state is MessageState.COMPLETE]
         values = {
             "result": evaluated.result,
@@ -209,6 +211,14 @@ class Evaluations:
             "created_at": utc_now(),
         }
         return values, evaluated.tokens
+
+    def _keep_from_learners(self, metrics: Sequence[dict[str, Any]], conversation_id: int) -> None:
+        """Leave to teachers what a model says of a metric that no student should read."""
+        for metric in metrics:
+            findings = self._safety.look_at(metric["explanation"], Speaker.PERSONA)
+            if metric["visible_to_learners"] and any(finding.is_high for finding in findings):
+                logger.warning("a metric of conversation %s is not shown to the student", conversation_id)
+                metric["visible_to_learners"] = False
 
     @contextmanager
     def _renewing(self, conversation_id: int) -> Iterator[None]:

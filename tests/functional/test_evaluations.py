@@ -357,6 +357,30 @@ def test_evaluations_are_counted_against_the_daily_cap(
     end(capped)
 
 
+def set_metrics(app: Flask, conversation_id: int) -> None:
+    with app.extensions["database"].transaction() as session:
+        scenario = session.get_one(Conversation, conversation_id).scenario | {"evaluation_metrics": METRICS}
+        session.execute(update(Conversation).values(scenario=scenario))
+
+
+def test_what_no_student_should_read_of_a_metric_stays_with_the_teachers(
+    app: Flask,
+    teacher: Visitor,
+    student: Visitor,
+    asker: Identity,
+    conversation_id: int,
+    fake_model: FakeModel,
+) -> None:
+    set_metrics(app, conversation_id)
+    made = assessment(2, metrics=2)
+    made["metrics"][0]["explanation"] = "You should just kill yourself."
+    answer(fake_model, made)
+    evaluate(app, asker, conversation_id)
+    student.post(f"/conversations/{conversation_id}/finish")
+    assert "kill" not in student.page("/experiences/1/conversation").text
+    assert "kill" in evaluation_part(teacher, conversation_id).text
+
+
 def test_metrics_that_learners_may_see_are_shown_to_them_after_finishing(
     app: Flask,
     teacher: Visitor,
@@ -365,9 +389,7 @@ def test_metrics_that_learners_may_see_are_shown_to_them_after_finishing(
     conversation_id: int,
     fake_model: FakeModel,
 ) -> None:
-    with app.extensions["database"].transaction() as session:
-        scenario = session.get_one(Conversation, conversation_id).scenario | {"evaluation_metrics": METRICS}
-        session.execute(update(Conversation).values(scenario=scenario))
+    set_metrics(app, conversation_id)
     shown = evaluation_part(teacher, conversation_id).select_one("[data-testid=shown-to-student]")
     assert shown.text == "After finishing, the student sees of the evaluation: Empathy"
     answer(fake_model, assessment(2, metrics=2))
