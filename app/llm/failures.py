@@ -96,10 +96,10 @@ def error_for(status: int, headers: Mapping[str, str], detail: str) -> ModelErro
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Read seconds or an HTTP date."""
+    """Read seconds or an HTTP date; None for anything else."""
     if value is None:
         return None
     try:
         return urllib3.Retry().parse_retry_after(value)
-    except InvalidHeader:
+    except (InvalidHeader, ValueError, OverflowError):  # a year or a number that nothing holds
         return None
