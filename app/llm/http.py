@@ -146,8 +146,7 @@ class Answer:
         return block
 
     def _limit_wait(self, seconds: float) -> None:
-        # A connection that the server will close is already detached; it keeps the limit that it began with.
-        socket = getattr(self._response.connection, "sock", None)
+        socket = _socket_of(self._response)
         if socket is not None:
             socket.settimeout(seconds)
 
@@ -215,6 +214,19 @@ class StreamingClient:
                 "the address or the key has characters that HTTP forbids",
                 retryable=False,
             ) from None
+
+
+def _socket_of(response: urllib3.BaseHTTPResponse) -> Any:  # noqa: ANN401 - a socket, by whichever library
+    """Return the socket that an answer is read from; None once it has been read, for others may use it then."""
+    if response.connection is None:
+        return None
+    if socket := getattr(response.connection, "sock", None):
+        return socket
+    # The server will close it, so the answer alone holds it: beneath http.client's response and its buffer.
+    beneath: Any = response
+    for name in ("_fp", "fp", "raw", "_sock"):
+        beneath = getattr(beneath, name, None)
+    return beneath
 
 
 def bearer(api_key: str | None) -> dict[str, str]:

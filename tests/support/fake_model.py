@@ -108,12 +108,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Raw:
-    """Bytes that are sent as they are, one network write each; ``drop`` hangs up after them."""
+    """Bytes that are sent as they are, one network write each; ``drop`` hangs up after them, ``stalls`` falls silent.
+
+    ``closes`` tells the caller beforehand that the connection will be closed.
+    """
 
     blocks: tuple[bytes, ...]
     content_type: str = "text/event-stream"
     delay: float = 0.0
     drop: bool = False
+    stalls: bool = False
+    closes: bool = False
 
 
 @dataclass(frozen=True)
@@ -294,10 +299,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(answer, Failure):
             self._send_whole(answer.status, answer.body, answer.headers)
         elif isinstance(answer, Raw):
-            self._begin_stream(answer.content_type)
+            self._begin_stream(answer.content_type, closes=answer.closes)
             for block in answer.blocks:
                 self._pause(answer.delay)
                 self._send_block(block)
+            if answer.stalls:
+                self._pause(None)
             self._end_stream(drop=answer.drop)
         elif isinstance(request.body, dict) and request.body.get("stream"):
             self._stream(answer, AnthropicForm(request) if request.to_anthropic else OpenAiForm(request))
@@ -337,9 +344,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _begin_stream(self, content_type: str) -> None:
+    def _begin_stream(self, content_type: str, *, closes: bool = False) -> None:
         self.send_response(200)
         self.send_header("Content-Type", content_type)
+        if closes:
+            self.send_header("Connection", "close")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 
