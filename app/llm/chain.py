@@ -79,7 +79,7 @@ class ModelChain:
 
     def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
         """Yield the reply as it is written. Once a model has begun to speak, no other can end its sentence."""
-        deadline = monotonic() + self._turn
+        deadline = request.began_at + self._turn
         first, rest = self._first_to_answer(lambda model: _begun(model.stream(request, deadline)), deadline)
         with closing(rest):
             yield first

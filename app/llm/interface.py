@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from time import monotonic
 from typing import Any, Protocol
 
 
@@ -28,7 +29,8 @@ class ChatRequest:
     ``instructions`` is the whole system prompt for a capable model; ``brief`` a short form of the persona for
     a small one. ``lines`` is the conversation so far, oldest first; it is empty or ends with a persona's line
     only where the persona opens. ``conversation`` is a stable key for prompt caches, without meaning outside.
-    ``script`` is what the scripted persona plays from (see ``scripted.py``), None where there is none.
+    ``script`` is what the scripted persona plays from (see ``scripted.py``), None where there is none. ``began_at`` is
+    when the turn began, by `time.monotonic`: a request that is made anew from another belongs to the same turn.
     """
 
     instructions: str
@@ -39,6 +41,7 @@ class ChatRequest:
     conversation: str
     script: Mapping[str, Any] | None = None
     max_tokens: int = 600
+    began_at: float = field(default_factory=monotonic, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

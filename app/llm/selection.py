@@ -66,7 +66,7 @@ class LocalOrScriptedAdapter:
             return
         speaking = False
         try:
-            for piece in self._local.stream(request, monotonic() + self._turn):
+            for piece in self._local.stream(request, request.began_at + self._turn):
                 speaking = True
                 yield piece
         except ModelError as error:

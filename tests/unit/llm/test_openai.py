@@ -2,6 +2,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -198,8 +199,9 @@ def test_retry_after_is_read(
     assert least <= wait <= most
 
 
-def test_retry_after_that_is_nonsense_is_none(adapter: ModelAdapter, model: FakeModel) -> None:
-    model.fail_with(429, headers={"Retry-After": "soon"})
+@pytest.mark.parametrize("header", ["soon", "Mon, 01 Jan 99999 00:00:00 GMT", "9" * 5_000])
+def test_retry_after_that_is_nonsense_is_none(adapter: ModelAdapter, model: FakeModel, header: str) -> None:
+    model.fail_with(429, headers={"Retry-After": header})
 
     assert failure_of(adapter).retry_after is None
 
@@ -228,6 +230,31 @@ def test_a_stalled_model_times_out(make_settings: MakeSettings, model: FakeModel
     adapter = build_adapter(make_settings(llm_token_timeout=0.2))
 
     assert failure_of(adapter).code is ModelErrorCode.TIMEOUT
+
+
+def test_a_stall_is_noticed_on_a_connection_that_will_be_closed(
+    make_settings: MakeSettings, model: FakeModel
+) -> None:
+    model.send_raw(event(chunk("One ")), closes=True, stalls=True)
+    adapter = build_adapter(make_settings(llm_token_timeout=0.2))
+    began = time.monotonic()
+
+    assert failure_of(adapter).code is ModelErrorCode.TIMEOUT
+    assert time.monotonic() - began < 1
+
+
+def test_a_request_that_is_made_anew_has_what_is_left_of_the_turn(
+    make_settings: MakeSettings, model: FakeModel
+) -> None:
+    model.reply_with("Too late.")
+    adapter = build_adapter(make_settings(llm_turn_timeout=5))
+    asked = chat_request("Hello")
+
+    late = replace(asked, began_at=asked.began_at - 6)
+    with pytest.raises(ModelError) as failure:
+        list(adapter.stream(replace(late, instructions="Again.")))
+    assert failure.value.code is ModelErrorCode.TIMEOUT
+    assert model.requests == []
 
 
 def test_keeping_the_line_open_is_no_token(make_settings: MakeSettings, model: FakeModel) -> None:
