@@ -39,7 +39,7 @@ def test_the_list_takes_its_place_when_it_has_been_read(
     sandbox.fail_next(None, delay=4, path_contains="names_and_roles")
     page.goto(f"{tool_url}{teacher.root}/experiences/{experience_id}")
     expect(page.get_by_test_id("roster")).to_contain_text("The class list is being read")
-    expect(page.get_by_test_id("student-row")).to_have_count(7, timeout=15_000)
+    expect(page.get_by_test_id("student-row")).to_have_count(7)
     expect(page.get_by_test_id("roster")).to_contain_text("Class list as of")
     expect(page.get_by_test_id("roster").locator("time")).not_to_contain_text("UTC")
     expect(page.get_by_test_id("update-class")).to_be_visible()

@@ -17,7 +17,7 @@ def course_page(demo: Demo, page: str, who: str) -> str:
 
 def tool_in(page: Page) -> FrameLocator:
     frame = page.frame_locator("[data-testid=tool-frame]")
-    expect(frame.locator("h1")).to_be_visible(timeout=15_000)
+    expect(frame.locator("h1")).to_be_visible()
     return frame
 
 

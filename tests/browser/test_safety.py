@@ -126,7 +126,7 @@ def test_words_of_danger_are_taken_in_a_tab_that_lags_behind_and_shows_the_rest(
     say(other, WISH)
     expect(other.get_by_test_id("help")).to_be_visible()
     second.unroute("**/state?*")
-    expect(other.get_by_test_id("message-student")).to_have_count(2, timeout=15_000)
+    expect(other.get_by_test_id("message-student")).to_have_count(2)
     expect(other.get_by_test_id("message-student").last.get_by_test_id("help")).to_have_count(1)
 
 
@@ -150,7 +150,7 @@ def test_another_tab_of_the_student_shows_the_message_too(
     say(desk, WISH)
     expect(desk.get_by_test_id("help")).to_be_visible()
     second.bring_to_front()
-    expect(other.get_by_test_id("help")).to_be_visible(timeout=15_000)
+    expect(other.get_by_test_id("help")).to_be_visible()
     expect(other.get_by_test_id("help")).to_have_count(1)
 
 
@@ -158,7 +158,7 @@ def test_a_reply_that_is_unfit_to_be_read_is_taken_back(page: Page, demo: Demo) 
     demo.model.reply_with(["I have ", "had enough. ", "You should ", "just kill ", "yourself. "], delay=0.2)
     desk = begin(page, demo, "A guest who goes too far")
     say(desk, "Good evening!")
-    expect(desk.get_by_test_id("failure")).to_contain_text("its reply is not shown", timeout=10_000)
+    expect(desk.get_by_test_id("failure")).to_contain_text("its reply is not shown")
     expect(desk.get_by_test_id("message-persona").last).not_to_contain_text("had enough")
     demo.model.reply_with("Good evening.")
     desk.get_by_test_id("retry").click()

@@ -48,7 +48,7 @@ def test_two_tabs_show_the_same_and_keep_what_is_typed(
     expect(two.get_by_test_id("message-student").last).to_contain_text("Is the bread fresh?")
     expect(two.get_by_test_id("message-persona").last).to_contain_text("word3")
     expect(two.get_by_test_id("stop")).to_be_visible()  # it grows here too
-    expect(two.get_by_test_id("message-persona").last).to_contain_text("word29", timeout=15_000)
+    expect(two.get_by_test_id("message-persona").last).to_contain_text("word29")
     expect(two.get_by_test_id("message-box")).to_have_value("A thought half")
     for desk in (one, two):
         expect(desk.get_by_test_id("message-student")).to_have_count(1)
