@@ -5,6 +5,8 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from sqlmodel import Session
+
 from app.conversations.judge import Judgement, judge
 from app.conversations.models import Conversation, Message
 from app.conversations.progress import open_positions, record_judgement
@@ -58,7 +60,7 @@ class Judges:
         if not used_up:
             self.begin(conversation, message_id)
 
-    def catch_up(self, conversation: Conversation, messages: Sequence[Message]) -> None:
+    def catch_up(self, session: Session, conversation: Conversation, messages: Sequence[Message]) -> None:
         """Have a conversation judged whose last judgement was missed, as `begin_unpaid`.
 
         One that may be under way, or has failed a moment ago, is left alone.
@@ -68,7 +70,8 @@ class Judges:
             return
         sent = waiting[-1].created_at
         if max(sent, self._failed.get(conversation.id, sent)) < utc_now() - MISSED_AFTER:
-            self.begin_unpaid(conversation, waiting[-1].id)
+            if not is_used_up(session, conversation.experience_id):
+                self.begin(conversation, waiting[-1].id)
 
     def wait_for(self, conversation_id: int, seconds: float) -> bool:
         """Wait until nothing of a conversation is being judged here; False where that takes longer."""

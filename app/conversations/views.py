@@ -70,7 +70,7 @@ def show(experience_id: int) -> str:
     conversation = service.latest_conversation(session, identity, experience)
     shown = _shown(identity, experience, conversation)
     if conversation is not None:
-        judges().catch_up(conversation, shown["messages"])
+        judges().catch_up(session, conversation, shown["messages"])
     return render_template(
         "conversations/show.html",
         experience=experience,

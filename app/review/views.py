@@ -59,7 +59,7 @@ def update_class(experience_id: int) -> Response:
 def transcript(conversation_id: int) -> str:
     """One conversation, with times, what it shows, and the grade for it. What was not judged yet, is."""
     read = service.transcript(request_session(), current_identity(), conversation_id)
-    judges().catch_up(read.conversation, read.messages)
+    judges().catch_up(request_session(), read.conversation, read.messages)
     return _show_transcript(read, None)
 
 

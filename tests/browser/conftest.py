@@ -17,6 +17,7 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     FrameLocator,
+    Locator,
     Page,
     Playwright,
     expect,
@@ -136,6 +137,19 @@ def open_tool(page: Page, demo: Demo, who: str, course: int = 1101) -> FrameLoca
     frame = page.frame_locator("iframe[title='AI Experiences']")
     expect(frame.locator("h1")).to_be_visible()
     return frame
+
+
+def loaded(part: Locator) -> Locator:
+    """Wait until the scripts of the page that has this part have run: before, Enter is a line, and a button a form."""
+    part.evaluate(
+        "() => document.readyState === 'complete' || new Promise((done) => { onload = () => done(); })"
+    )
+    return part
+
+
+def message_box(desk: FrameLocator) -> Locator:
+    """The box of a conversation, once it sends what is written."""
+    return loaded(desk.get_by_test_id("message-box"))
 
 
 def _wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 from playwright.sync_api import BrowserContext, Page, Playwright, Route, expect
 
-from tests.browser.conftest import ARGUMENTS, Demo, open_tool
+from tests.browser.conftest import ARGUMENTS, Demo, message_box, open_tool
 
 THIRD_PARTY_BLOCKED = {"profile": {"cookie_controls_mode": 1, "block_third_party_cookies": True}}
 ALL_BLOCKED = {"profile": {"default_content_setting_values": {"cookies": 2}}}
@@ -54,8 +54,8 @@ def hold_a_conversation(page: Page, demo: Demo, who: str) -> None:
     tool = open_tool(page, demo, who)
     tool.get_by_role("link", name="A patient who wants antibiotics").click()
     tool.get_by_test_id("start").click()
-    tool.get_by_test_id("message-box").fill("Good evening, how can I help?")
-    tool.get_by_test_id("message-box").press("Enter")
+    message_box(tool).fill("Good evening, how can I help?")
+    message_box(tool).press("Enter")
     expect(tool.get_by_test_id("message-persona").last).to_contain_text("I am still waiting.")
 
 

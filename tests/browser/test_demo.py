@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import open_tool, running_demo
+from tests.browser.conftest import message_box, open_tool, running_demo
 
 
 def processes_in(folder: Path) -> list[str]:
@@ -27,7 +27,7 @@ def test_ctrl_c_stores_what_there_is_of_a_reply_and_leaves_nobody_behind(page: P
         desk = open_tool(page, demo, "sofia.hernandez")
         desk.get_by_role("link", name="A patient who wants antibiotics").click()
         desk.get_by_test_id("start").click()
-        desk.get_by_test_id("message-box").fill("Good morning!")
+        message_box(desk).fill("Good morning!")
         desk.get_by_test_id("send").click()
         expect(desk.locator("[data-growing]")).to_contain_text("word3")
         page.close()

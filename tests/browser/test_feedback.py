@@ -2,7 +2,7 @@
 
 from playwright.sync_api import FrameLocator, Locator, Page, Route, expect
 
-from tests.browser.conftest import Demo, open_tool
+from tests.browser.conftest import Demo, loaded, message_box, open_tool
 from tests.browser.rules import hold_to_rules
 
 
@@ -27,7 +27,7 @@ def begin(page: Page, demo: Demo, title: str, **fields: str) -> FrameLocator:
 
 
 def say(desk: FrameLocator, text: str) -> None:
-    desk.get_by_test_id("message-box").fill(text)
+    message_box(desk).fill(text)
     desk.get_by_test_id("send").click()
 
 
@@ -39,7 +39,7 @@ def reload(page: Page, title: str) -> FrameLocator:
 
 
 def button(reply: Locator, name: str) -> Locator:
-    return reply.get_by_role("button", name=name, exact=True)
+    return loaded(reply).get_by_role("button", name=name, exact=True)
 
 
 def test_a_reply_is_disliked_with_a_reason_and_liked_after_all(page: Page, demo: Demo) -> None:

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Page, expect
+import pytest
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from tests.browser.conftest import Demo, open_tool
+from tests.browser.conftest import Demo, loaded, message_box, open_tool
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 REPLY = ["I have been **waiting** ", "for an hour. ", "What will you do about it?"]
@@ -44,7 +45,7 @@ def test_write_publish_chat_reload_and_read(page: Page, context: BrowserContext,
     desk.get_by_role("link", name="An angry guest").click()
     desk.get_by_test_id("start").click()
     expect(desk.get_by_test_id("message-persona")).to_contain_text("Is anybody here at all?")
-    box = desk.get_by_test_id("message-box")
+    box = message_box(desk)
     box.fill("Good evening!")
     box.press("Shift+Enter")
     box.type("I am sorry.")
@@ -60,7 +61,7 @@ def test_write_publish_chat_reload_and_read(page: Page, context: BrowserContext,
     desk = other.frame_locator("iframe[title='AI Experiences']")
     desk.get_by_role("link", name="An angry guest").click()
     expect(desk.get_by_test_id("message-persona").last).to_contain_text("What will you do about it?")
-    desk.get_by_test_id("message-box").fill("I will have it cleaned at once.")
+    message_box(desk).fill("I will have it cleaned at once.")
     desk.get_by_test_id("send").click()
     expect(desk.get_by_test_id("message-persona")).to_have_count(3)
     expect(desk.get_by_test_id("message-persona").last.locator("strong")).to_be_visible()
@@ -83,8 +84,8 @@ def test_a_reply_goes_on_after_a_reload_in_the_middle(page: Page, demo: Demo) ->
     desk = open_tool(page, demo, "liam.oconnor")
     desk.get_by_role("link", name="What is killing the cell culture?").click()
     desk.get_by_test_id("start").click()
-    desk.get_by_test_id("message-box").fill("What do you see?")
-    desk.get_by_test_id("message-box").press("Enter")
+    message_box(desk).fill("What do you see?")
+    message_box(desk).press("Enter")
     expect(desk.get_by_test_id("message-persona").last).to_contain_text("word3")
     page.reload()
     desk = page.frame_locator("iframe[title='AI Experiences']")
@@ -98,8 +99,8 @@ def test_a_failed_reply_can_be_tried_again(page: Page, demo: Demo) -> None:
     desk = open_tool(page, demo, "yusuf.demir")
     desk.get_by_role("link", name="A patient who wants antibiotics").click()
     desk.get_by_test_id("start").click()
-    desk.get_by_test_id("message-box").fill("Hello!")
-    desk.get_by_test_id("message-box").press("Enter")
+    message_box(desk).fill("Hello!")
+    message_box(desk).press("Enter")
     expect(desk.get_by_test_id("failure")).to_contain_text("Your message is saved")
     demo.model.reply_with("There you are.")
     desk.get_by_test_id("retry").click()
@@ -112,11 +113,12 @@ def test_leaving_an_unsent_message_or_an_unsaved_form_asks_first(page: Page, dem
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
     desk = open_tool(page, demo, "mai.nguyen")
     desk.get_by_role("link", name="A patient who wants antibiotics").click()
-    desk.get_by_test_id("message-box").press_sequentially("A thought half")
-    desk.get_by_role("link", name="AI Experiences").click()
+    message_box(desk).press_sequentially("A thought half")
+    with page.expect_event("dialog"):
+        desk.get_by_role("link", name="AI Experiences").click()
     expect(desk.get_by_test_id("message-box")).to_have_value("A thought half")
     assert asked == ["beforeunload"]
-    desk.get_by_test_id("message-box").fill("")
+    message_box(desk).fill("")
     # Within the tool first: the page around it, which asks too, learns by a message that nothing is unsent any more.
     desk.get_by_role("link", name="AI Experiences").click()
     expect(desk.get_by_test_id("experience").first).to_be_visible()
@@ -124,16 +126,46 @@ def test_leaving_an_unsent_message_or_an_unsaved_form_asks_first(page: Page, dem
 
     tool = open_tool(page, demo, "miriam.okafor")
     tool.get_by_test_id("new-experience").click()
-    tool.get_by_label("Title").press_sequentially("Half a title")
-    tool.get_by_role("link", name="Cancel").click()
+    loaded(tool.get_by_label("Title")).press_sequentially("Half a title")
+    with page.expect_event("dialog"):
+        tool.get_by_role("link", name="Cancel").click()
     expect(tool.get_by_label("Title")).to_have_value("Half a title")
     assert asked == ["beforeunload"] * 2
+
+
+@pytest.mark.parametrize(
+    ("who", "link", "script", "box"),
+    [
+        ("mai.nguyen", "A patient who wants antibiotics", "chat.js", "Your message"),
+        ("miriam.okafor", "Add experience", "form.js", "Title"),
+    ],
+    ids=["message", "form"],
+)
+def test_what_is_typed_before_the_script_is_there_is_not_left_without_asking(
+    page: Page, demo: Demo, who: str, link: str, script: str, box: str
+) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(f"**/js/{script}", hold)
+    page.on("dialog", lambda dialog: dialog.dismiss())
+    tool = open_tool(page, demo, who)
+    with page.expect_request(f"**/js/{script}"):
+        tool.get_by_role("link", name=link).click()
+    tool.get_by_label(box).press_sequentially("Half")
+    held.pop().continue_()
+    loaded(tool.get_by_label(box))
+    with page.expect_event("dialog"):
+        tool.get_by_role("link", name="AI Experiences").click()
+    expect(tool.get_by_label(box)).to_have_value("Half")
 
 
 def test_a_message_that_is_too_long_stays_in_its_box(page: Page, demo: Demo) -> None:
     desk = open_tool(page, demo, "mai.nguyen")
     desk.get_by_role("link", name="A patient who wants antibiotics").click()
-    box = desk.get_by_test_id("message-box")
+    box = message_box(desk)
     box.fill("x" * 4_010)
     box.press("Enter")
     expect(desk.get_by_test_id("composer-note")).to_contain_text("Please shorten it")

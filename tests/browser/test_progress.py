@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import Demo, open_tool
+from tests.browser.conftest import Demo, message_box, open_tool
 from tests.browser.rules import hold_to_rules
 from tests.support.fake_model import ReceivedRequest
 from tests.support.judging import assessment, finding, findings
@@ -43,7 +43,7 @@ def test_progress_shows_by_itself_and_the_teacher_has_the_last_word(
     desk.get_by_role("link", name=CULTURE).click()
     desk.get_by_test_id("start").click()
     expect(desk.get_by_test_id("progress-count")).to_contain_text("0 of 4 objectives shown")
-    box = desk.get_by_test_id("message-box")
+    box = message_box(desk)
     for number, (text, shown) in enumerate(((LOOKS, 1), (NAMES, 3), (STEP, 4)), 1):
         box.fill(text)
         box.press("Enter")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, FrameLocator, Page, expect
 
-from tests.browser.conftest import Demo, open_tool
+from tests.browser.conftest import Demo, message_box, open_tool
 
 EXPERIENCE = "An hour with a baker of Ostia"
 HISTORY = 1102
@@ -24,8 +24,8 @@ def open_conversation(page: Page, demo: Demo, who: str) -> FrameLocator:
 
 
 def send(desk: FrameLocator, text: str) -> None:
-    desk.get_by_test_id("message-box").fill(text)
-    desk.get_by_test_id("message-box").press("Enter")
+    message_box(desk).fill(text)
+    message_box(desk).press("Enter")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_two_tabs_show_the_same_and_keep_what_is_typed(
     demo.model.reply_with([f"word{number} " for number in range(30)], delay=0.1)
     one = open_conversation(page, demo, "fatima.alzahra")
     two = open_conversation(context.new_page(), demo, "fatima.alzahra")
-    two.get_by_test_id("message-box").fill("A thought half")
+    message_box(two).fill("A thought half")
 
     send(one, "Is the bread fresh?")
     expect(two.get_by_test_id("message-student").last).to_contain_text("Is the bread fresh?")
@@ -55,11 +55,11 @@ def test_two_tabs_show_the_same_and_keep_what_is_typed(
         expect(desk.get_by_test_id("message-persona")).to_have_count(2)
 
     demo.model.reply_with("Indeed.")
-    two.get_by_test_id("message-box").press("Enter")
+    message_box(two).press("Enter")
     expect(one.get_by_test_id("message-persona").last).to_contain_text("Indeed.")
     expect(one.get_by_test_id("message-student").last).to_contain_text("A thought half")
 
-    two.get_by_test_id("message-box").fill("Too late")
+    message_box(two).fill("Too late")
     one.get_by_test_id("finish").click()
     one.get_by_test_id("confirm-finish").click()
     expect(two.get_by_test_id("completed")).to_be_visible()

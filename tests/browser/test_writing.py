@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import Demo, open_tool
+from tests.browser.conftest import Demo, message_box, open_tool
 from tests.browser.rules import PHONE
 from tests.browser.test_feedback import begin, reload, say
 
@@ -30,7 +30,7 @@ def test_who_has_begun_can_write_at_once(page: Page, demo: Demo) -> None:
 
 def test_on_a_phone_enter_makes_a_line_and_the_button_sends(phone: Page, demo: Demo) -> None:
     desk = begin(phone, demo, "A guest on the phone")
-    box = desk.get_by_test_id("message-box")
+    box = message_box(desk)
     box.fill("Good evening!")
     box.press("Enter")
     box.press_sequentially("How are you?")

@@ -383,8 +383,7 @@ if (composer) {
       send();
     }
   });
-  box.addEventListener("input", () => {
-    note("");
+  const noteTyped = () => {
     boxChanged();
     const text = box.value.trim();
     if (text) {
@@ -392,13 +391,19 @@ if (composer) {
     } else {
       draft.forget();
     }
+  };
+  box.addEventListener("input", () => {
+    note("");
+    noteTyped();
   });
   const kept = draft.read();
   if (kept && messages.querySelector(`[data-key="${kept.key}"]`)) {
     draft.forget(); // it arrived, only its acknowledgement was lost
   } else if (kept && !box.value) {
     box.value = kept.text;
-    boxChanged();
+  }
+  if (box.value) {
+    noteTyped(); // people type before this script is there, too
   }
 }
 messages.addEventListener("submit", (event) => {
