@@ -317,12 +317,11 @@ class Replies:
 
     def _keep(self) -> None:
         while True:
-            time.sleep(SAVE_EVERY)
             with self._changed:
-                live = list(self._live.values())
-                if not live:
+                if self._changed.wait_for(lambda: not self._live, SAVE_EVERY):
                     self._keeper = None
                     return
+                live = list(self._live.values())
             try:
                 self._save(live)
             except Exception:
