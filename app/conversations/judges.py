@@ -61,17 +61,18 @@ class Judges:
             self.begin(conversation, message_id)
 
     def catch_up(self, session: Session, conversation: Conversation, messages: Sequence[Message]) -> None:
-        """Have a conversation judged whose last judgement was missed, as `begin_unpaid`.
+        """Have a conversation judged whose last judgement was missed, if the course may still use the AI this month.
 
-        One that may be under way, or has failed a moment ago, is left alone.
+        One that may be under way, or has failed a moment ago, is left alone. Asks by the caller's own session: callers
+        that each waited for a second connection would leave none for anybody.
         """
         waiting = unjudged(conversation, messages)
         if not waiting:
             return
         sent = waiting[-1].created_at
-        if max(sent, self._failed.get(conversation.id, sent)) < utc_now() - MISSED_AFTER:
-            if not is_used_up(session, conversation.experience_id):
-                self.begin(conversation, waiting[-1].id)
+        tried = max(sent, self._failed.get(conversation.id, sent))
+        if tried < utc_now() - MISSED_AFTER and not is_used_up(session, conversation.experience_id):
+            self.begin(conversation, waiting[-1].id)
 
     def wait_for(self, conversation_id: int, seconds: float) -> bool:
         """Wait until nothing of a conversation is being judged here; False where that takes longer."""

@@ -131,10 +131,10 @@ def retry(conversation_id: int, reply_id: int) -> BaseResponse:
     """Have a failed reply written again."""
     session = request_session()
     conversation = service.conversation_for(session, current_identity(), conversation_id, to_write=True)
-    reply = service.retry_reply(session, conversation, reply_id)
+    turn = service.retry_reply(session, conversation, reply_id)
     release_request_session()
-    replies().begin(reply)
-    return _answer_with(conversation, reply)
+    begin_turn(conversation, turn)
+    return _answer_with(conversation, turn.reply, turn.message)
 
 
 @blueprint.post("/conversations/<id:conversation_id>/messages/<id:reply_id>/stop")

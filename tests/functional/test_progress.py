@@ -1,10 +1,12 @@
 """Objectives are covered with proof, beside the replies; only a teacher takes a mark back."""
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 from sqlmodel import select, update
 
 from app import create_app
@@ -307,6 +309,59 @@ def test_what_was_missed_long_ago_is_judged_when_somebody_looks(
     teacher.page(f"/conversations/{conversation_id}/transcript")
     wait_for_judge(app, conversation_id)
     assert progress(app, conversation_id).current == 1
+
+
+def test_a_message_whose_reply_is_tried_again_is_judged_with_it(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.fail_with(503)
+    fake_model.judge_with(make_failure(500))
+    send(app, student, conversation_id, LISTENS)
+    fake_model.reply_with("I see.")
+    fake_model.judge_with(findings(finding(1, 2, LISTENS)))
+    reply = messages(app, conversation_id)[-1]
+    student.post(f"/conversations/{conversation_id}/messages/{reply.id}/retry")
+    wait_for_judge(app, conversation_id)
+    assert progress(app, conversation_id).current == 1
+
+
+def test_who_looks_at_what_was_missed_needs_one_connection(
+    app: Flask,
+    student: Visitor,
+    teacher: Visitor,
+    conversation_id: int,
+    fake_model: FakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_model.judge_with(make_failure(500))
+    send(app, student, conversation_id, LISTENS)
+    monkeypatch.setattr(judges, "MISSED_AFTER", timedelta(0))
+    chat = f"/experiences/{stored(app, conversation_id).experience_id}/conversation"
+    assert most_held(app, lambda: student.page(chat)) == 1
+    assert most_held(app, lambda: teacher.page(f"/conversations/{conversation_id}/transcript")) == 1
+    wait_for_judge(app, conversation_id)
+
+
+def most_held(app: Flask, call: Callable[[], object]) -> int:
+    """Return how many database connections a call holds at once, in its own thread."""
+    engine, thread, held = app.extensions["database"].engine, threading.get_ident(), [0]
+
+    def note(change: int) -> None:
+        if threading.get_ident() == thread:
+            held.append(held[-1] + change)
+
+    def take(*_about: object) -> None:
+        note(1)
+
+    def give_back(*_about: object) -> None:
+        note(-1)
+
+    event.listen(engine, "checkout", take)
+    event.listen(engine, "checkin", give_back)
+    call()
+    event.remove(engine, "checkout", take)
+    event.remove(engine, "checkin", give_back)
+    return max(held)
 
 
 def test_no_connection_is_held_while_the_judge_thinks(
