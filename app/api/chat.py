@@ -1,6 +1,5 @@
 """The student's own chat: the endpoints that Canvas keeps to itself, with their shapes."""
 
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -70,7 +69,7 @@ def start_conversation(identity: Identity, experience_id: int) -> Response:
     )
     opening = started.opening or service.messages_of(session, started.conversation)[0]
     if opening.cut_short and started.conversation.active:
-        opening = service.retry_reply(session, started.conversation, opening.id)
+        opening = service.retry_reply(session, started.conversation, opening.id).reply
         started = service.Start(started.conversation, opening)
     release_request_session()
     if started.opening is not None:
@@ -105,7 +104,7 @@ def send_message(identity: Identity, experience_id: int, conversation_id: int) -
     turn = service.send_message(session, conversation, text if isinstance(text, str) else "", client_key)
     failed = turn.reply.cut_short and not turn.reply.stopped and not turn.to_write
     if failed:
-        turn = replace(turn, reply=service.retry_reply(session, conversation, turn.reply.id), to_write=True)
+        turn = service.retry_reply(session, conversation, turn.reply.id)
     release_request_session()
     begin_turn(conversation, turn)
     return answer_turn(conversation, turn.reply, HTTPStatus.OK, message=turn.message)

@@ -11,10 +11,14 @@ from app.llm.interface import ModelErrorCode
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """``what`` has become of a reply, which stays true; the ``remedy`` is for as long as there is one."""
+    """``what`` has become of a reply, which stays true; the ``remedy`` is for as long as there is one.
+
+    ``retryable`` is False where another try soon would fail in the same way.
+    """
 
     what: LazyString
     remedy: LazyString
+    retryable: bool = True
 
     def __str__(self) -> str:
         return f"{self.what} {self.remedy}"
@@ -40,6 +44,7 @@ _FAILURES: dict[str | None, Failure] = {
     ModelErrorCode.REFUSED: Failure(
         _l("The AI was not set up correctly."),
         _l("Your message is saved; please tell your teacher, and try again later."),
+        retryable=False,
     ),
 }
 

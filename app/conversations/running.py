@@ -36,5 +36,6 @@ def begin_turn(conversation: Conversation, turn: Turn) -> None:
     """Have a turn's reply written and its message judged, unless another request is at it. Both must be committed."""
     if turn.to_write:
         replies().begin(turn.reply, conversation, turn.said)
-        judges().begin(conversation, turn.message.id)
-        moderations().begin(turn.message)
+        if turn.message is not None:
+            judges().begin(conversation, turn.message.id)
+            moderations().begin(turn.message)

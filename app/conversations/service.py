@@ -123,11 +123,11 @@ class _Heard:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A student's message and the reply to it. ``to_write`` is True for the one caller who is to have it written, who
-    finds in ``said`` the conversation up to the message.
+    """A student's message and the reply to it, or the opening, to which there is none. ``to_write`` is True for the
+    one caller who is to have it written, who finds in ``said`` the conversation up to the reply.
     """
 
-    message: Message
+    message: Message | None
     reply: Message
     to_write: bool
     said: Sequence[Message] = ()
@@ -295,14 +295,15 @@ def send_message(
     return _add_turn(session, conversation, messages, heard, client_key)
 
 
-def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> Message:
+def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> Turn:
     """Set a failed or interrupted reply to be written again; it must be the last message. Raises an `AppError`.
 
     One to a message beyond the last (`_hear` takes such) stays unwritten.
     """
     if not conversation.active:
         raise ConversationEndedError(log=f"conversation {conversation.id}")
-    if _sent(messages_of(session, conversation)) > conversation.max_turns:
+    *said, _newest = messages_of(session, conversation)
+    if _sent(said) > conversation.max_turns:
         raise TurnsUsedUpError(log=f"conversation {conversation.id}")
     interrupt_abandoned(session, conversation)
     require_budget(session, conversation.experience_id)
@@ -332,7 +333,7 @@ def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> 
         raise TurnInProgressError(log=f"conversation {conversation.id}") from error
     if reply is None:
         raise NothingToRetryError(log=f"reply {reply_id}")
-    return reply
+    return Turn(said[-1] if said else None, reply, to_write=True, said=said)
 
 
 def reply_for(session: Session, conversation: Conversation, reply_id: int) -> Message:

@@ -748,6 +748,18 @@ class TestProvider:
         assert names(student.send(conversation_id, WISH)) == ["reply", "notice", "done"]
         assert [flag.category for flag in flags(app)] == ["self_harm"]
 
+    def test_a_message_whose_reply_is_tried_again_is_looked_at_with_it(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        fake_model.fail_with(503)
+        student.send(conversation_id, "A word of danger.")
+        assert flags(app) == []
+        fake_model.answer_by(moderated("self-harm/intent"))
+        again = f"/conversations/{conversation_id}/messages/{newest(app).id}/retry"
+        response = student.post(again, headers={"Accept": "text/event-stream"})
+        assert [name for name in names(response) if name != "text"] == ["reply", "notice", "done"]
+        assert [flag.category for flag in flags(app)] == ["self_harm"]
+
     def test_what_the_lists_find_waits_for_no_provider(
         self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
     ) -> None:
