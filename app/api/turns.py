@@ -18,7 +18,6 @@ from app.conversations.running import moderations, replies
 from app.conversations.service import messages_of
 from app.database import database
 from app.errors import AppError
-from app.llm.interface import ModelErrorCode
 
 
 class ReplyFailedError(AppError):
@@ -29,9 +28,10 @@ class ReplyFailedError(AppError):
     message = _l("The AI did not answer. Your message is saved; try again.")
 
     def __init__(self, reply: Message) -> None:
-        super().__init__(str(failure_of(reply)), log=f"reply {reply.id} {reply.error_code}")
+        failure = failure_of(reply)
+        super().__init__(str(failure), log=f"reply {reply.id} {reply.error_code}")
         self.code = reply.error_code or reply.shown_state
-        self.retryable = reply.error_code != ModelErrorCode.REFUSED
+        self.retryable = failure.retryable
 
 
 def answer_turn(

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from bs4 import BeautifulSoup, Tag
 from flask import Flask
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.conversations.models import Conversation, Message
+from app.conversations.models import Conversation, Message, MessageState
 from app.conversations.safety.flags import raise_flags
 from app.conversations.safety.models import Flag
 from app.settings import Settings
@@ -238,6 +239,30 @@ def test_two_tabs_that_send_at_once_make_one_turn(
     refused = next(answer for answer in answers if answer.status_code == 409)
     assert refused.json["code"] == "turn_in_progress"
     assert len(said(app, conversation_id)) == 3
+
+
+def test_the_database_takes_no_second_reply_under_way(
+    app: Flask, student: Visitor, conversation_id: int
+) -> None:
+    replies = [
+        Message(conversation_id=conversation_id, speaker="persona", state=MessageState.GENERATING)
+        for _ in range(2)
+    ]
+    with pytest.raises(IntegrityError), app.extensions["database"].transaction() as db:
+        db.add_all(replies)
+
+
+def test_no_connection_is_held_while_a_reply_is_written(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.reply_with(**ENDLESS)
+    reading = begin(student, conversation_id)
+    held = []
+    for _ in range(10):
+        next(reading.response)
+        held.append(app.extensions["database"].engine.pool.checkedout())
+    assert min(held) == 0  # now and then what there is of the reply is saved
+    stop(student, conversation_id, newest(app))
 
 
 def test_two_starts_at_once_make_one_conversation(app: Flask, student: Visitor, experience_id: int) -> None:

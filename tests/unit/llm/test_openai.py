@@ -225,6 +225,17 @@ def test_a_bad_address_or_key_is_refused_without_quoting_it(make_settings: MakeS
         assert "secret" not in str(error)
 
 
+def test_a_server_that_takes_no_connection_is_given_up(make_settings: MakeSettings) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first:
+        first.connect(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
+        adapter = build_adapter(make_settings(llm_base_url=url, llm_connect_timeout=0.2))
+        began = time.monotonic()
+
+        assert failure_of(adapter).code is ModelErrorCode.UNREACHABLE
+        assert time.monotonic() - began < 5
+
+
 def test_a_stalled_model_times_out(make_settings: MakeSettings, model: FakeModel) -> None:
     model.reply_with(["One ", "two"], stall_after=1)
     adapter = build_adapter(make_settings(llm_token_timeout=0.2))
