@@ -146,13 +146,17 @@ def _find_shown(objective: int, groups: Groups, messages: Sequence[str]) -> Show
         met = [group for group in missing if _has_any(group, plain)]
         missing = [group for group in missing if group not in met]
         if not missing:
-            return Shown(objective, number, _sentence_with(met[0], message))
+            return Shown(objective, number, _telling_sentence(groups, message))
     return None
 
 
-def _sentence_with(words: Words, message: str) -> str:
-    """Return the sentence that has one of the words; the whole message where a sentence alone says too little."""
-    found = next((part for part in SENTENCES.split(message) if _has_any(words, _plain(part))), message)
+def _telling_sentence(groups: Groups, message: str) -> str:
+    """Return the sentence with words of the most groups; the whole message where a sentence alone says too little."""
+
+    def groups_in(sentence: str) -> int:
+        return sum(_has_any(group, _plain(sentence)) for group in groups)
+
+    found = max(SENTENCES.split(message), key=groups_in)
     return found if len(found) >= LEAST_SENTENCE else message
 
 

@@ -165,6 +165,11 @@ def test_an_objective_is_shown_once_each_of_its_cues_was_met() -> None:
     assert find_shown(CUES, messages) == [Shown(0, 2, "Do you have a cough, too?")]
 
 
+def test_the_sentence_that_says_most_is_quoted() -> None:
+    said = "I am sorry that you cough. Since when do you cough, and how much?"
+    assert find_shown(CUES, [said]) == [Shown(0, 0, "Since when do you cough, and how much?")]
+
+
 def test_a_sentence_that_says_too_little_is_quoted_with_the_others() -> None:
     assert find_shown(CUES, ["It gets resistant. See?"]) == [Shown(1, 0, "It gets resistant. See?")]
 
