@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from flask import Response
 from pylti1p3.contrib.flask import FlaskCookieService, FlaskOIDCLogin, FlaskRequest
@@ -30,7 +31,14 @@ from app.lti.tool import LAUNCH_PATH
 from app.secret import hash_of, new_secret
 
 LOGIN_LIFETIME = timedelta(minutes=10)
-COOKIE_PATH = "/lti"
+# A cookie that works in a frame on another site (partitioned, RFC 6265bis).
+_COOKIE: dict[str, Any] = {
+    "path": "/lti",
+    "secure": True,
+    "httponly": True,
+    "samesite": "None",
+    "partitioned": True,
+}
 STORAGE_TARGET = "lti_storage_target"
 # Sent by this tool's own page: whoever came from a deployment that is not known wants it to be approved.
 ASKS_FOR_APPROVAL = "ask_for_approval"
@@ -128,17 +136,14 @@ def cookie_name(state: str) -> str:
 
 
 def set_login_cookie(response: Response, started: StartedLogin) -> None:
-    """Give the browser its secret, in a cookie that works in a frame on another site (partitioned, RFC 6265bis)."""
-    response.set_cookie(
-        cookie_name(started.state),
-        started.secret,
-        max_age=int(LOGIN_LIFETIME.total_seconds()),
-        path=COOKIE_PATH,
-        secure=True,
-        httponly=True,
-        samesite="None",
-        partitioned=True,
-    )
+    """Give the browser its secret."""
+    seconds = int(LOGIN_LIFETIME.total_seconds())
+    response.set_cookie(cookie_name(started.state), started.secret, max_age=seconds, **_COOKIE)
+
+
+def drop_login_cookie(response: Response, state: str) -> None:
+    """Have the browser forget the secret of a login that was taken: there is room for some cookies only."""
+    response.delete_cookie(cookie_name(state), **_COOKIE)
 
 
 def _check_parameters(request: Mapping[str, str], app_url: str) -> None:

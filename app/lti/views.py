@@ -27,7 +27,14 @@ from app.lti.claims import MessageType
 from app.lti.key_sets import KeySets
 from app.lti.keys import KeyRing
 from app.lti.launch import Answer, Opened, receive_launch
-from app.lti.login import STORAGE_TARGET, cookie_name, pending_login, set_login_cookie, start_login
+from app.lti.login import (
+    STORAGE_TARGET,
+    cookie_name,
+    drop_login_cookie,
+    pending_login,
+    set_login_cookie,
+    start_login,
+)
 from app.lti.models import Platform
 from app.lti.refusals import (
     AnotherBrowserError,
@@ -109,11 +116,13 @@ def launch() -> BaseResponse | tuple[str, int]:
         current_settings().app_url,
         auto_approve=current_settings().auto_approve_deployments,
     )
-    if cookie is not None:
-        hand_cookie_to(opened.launch)
     if opened.launch.line_item_id is not None:
         cast(Owed, current_app.extensions["owed"]).wake()
-    return redirect(_first_page(opened), code=303)
+    response = redirect(_first_page(opened), code=303)
+    if cookie is not None:
+        hand_cookie_to(opened.launch)
+        drop_login_cookie(cast(Response, response), state)
+    return response
 
 
 @blueprint.get(tool.LAUNCH_PATH)
