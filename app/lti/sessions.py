@@ -27,17 +27,22 @@ LIFETIME = timedelta(hours=24)
 REMEMBERED = timedelta(days=30)  # for so long the set-up page tells what launches brought
 FORGET_ONE_IN = 50  # launches, at which old ones are forgotten
 KEY_MARK = "~"  # parts a launch's id from its key in an address
+CSRF = "csrf_token"  # under which Flask-WTF looks for a session's token
 
 
 class KeyedSession(SecureCookieSession):
     """The session of a launch whose address carries its key, for a browser that keeps no cookies.
 
-    It lasts for one request; its CSRF token is derived from the address, which no other site knows.
+    It lasts for one request.
     """
 
 
 class LaunchSessions(SecureCookieSessionInterface):
-    """Flask's signed cookie, confined to one launch's pages so that tabs never mix; none where the address is keyed."""
+    """Flask's signed cookie, confined to one launch's pages so that tabs never mix; none where the address is keyed.
+
+    A launch's CSRF token is derived from its id by the application's secret, and given to those alone who bring its
+    cookie or key. It is in no cookie: a browser keeps 10 KiB of them for a site within a platform's pages.
+    """
 
     def get_cookie_path(self, app: Flask) -> str:
         """Return the folder of the launch that this request opens or belongs to."""
@@ -46,14 +51,20 @@ class LaunchSessions(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Read the cookie, or make do with the address."""
         path_id = request.path.removeprefix(f"{LAUNCHES_PATH}/").partition("/")[0]
-        if KEY_MARK not in path_id:
-            return super().open_session(app, request)
-        return KeyedSession({"csrf_token": _sign(app, path_id)})
+        if KEY_MARK in path_id:
+            return KeyedSession({CSRF: _csrf_token(app, path_id)})
+        session = super().open_session(app, request)
+        if not session or session.get("launch") != path_id:
+            return session
+        return self.session_class({**session, CSRF: _csrf_token(app, path_id)})
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Set the cookie, unless the address is enough."""
-        if not isinstance(session, KeyedSession):
-            super().save_session(app, session, response)
+        if isinstance(session, KeyedSession):
+            return
+        stored = self.session_class({name: value for name, value in session.items() if name != CSRF})
+        stored.modified, stored.accessed = session.modified, session.accessed
+        super().save_session(app, stored, response)
 
 
 def open_launch(
@@ -172,5 +183,5 @@ def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
     return launch, Identity.enrolled(user, course, enrollment)
 
 
-def _sign(app: Flask, path_id: str) -> str:
-    return hmac.new(str(app.secret_key).encode(), path_id.encode(), sha256).hexdigest()
+def _csrf_token(app: Flask, path_id: str) -> str:
+    return hmac.new(str(app.secret_key).encode(), f"csrf {path_id}".encode(), sha256).hexdigest()

@@ -118,6 +118,15 @@ def test_launch_cookie_is_confined_to_its_launch(client: FlaskClient, sandbox: S
         assert part in cookie
 
 
+def test_a_launch_leaves_one_small_cookie(client: FlaskClient, sandbox: Sandbox) -> None:
+    teacher = Visitor.launch_in(client, sandbox, "miriam.okafor")
+    teacher.write_experience()
+    teacher.page("/experiences")
+    (cookie,) = client._cookies.values()
+    assert cookie.path == teacher.root
+    assert len(cookie.key + cookie.value) <= 80
+
+
 def test_second_launch_keeps_what_it_leaves_blank(app: Flask, sandbox: Sandbox, db: Session) -> None:
     Visitor.launch(app, sandbox, "amara.diallo")
     Visitor.launch(

@@ -86,6 +86,19 @@ def test_a_write_needs_the_pages_token(teacher: Visitor) -> None:
     assert response.status_code == 401
 
 
+def test_another_launchs_token_does_for_no_write(client: FlaskClient, sandbox: Sandbox) -> None:
+    teacher, once_more = (Visitor.launch_in(client, sandbox, "miriam.okafor") for _ in range(2))
+    assert teacher.csrf != once_more.csrf
+    assert teacher.post("/experiences", EXPERIENCE | {"csrf_token": once_more.csrf}).status_code == 401
+    assert teacher.post("/experiences", EXPERIENCE).status_code == 303
+
+
+def test_a_pages_token_does_for_no_write_without_the_cookie(app: Flask, teacher: Visitor) -> None:
+    thief = Visitor(app.test_client(), teacher.root, teacher.csrf)
+    assert thief.post("/experiences", EXPERIENCE).status_code == 401
+    assert "csrf" not in thief.get("/experiences").text
+
+
 def test_what_was_typed_comes_back_when_the_visit_has_ended(app: Flask, teacher: Visitor) -> None:
     with app.extensions["database"].transaction() as db:
         db.exec(update(Launch).values(last_seen_at=utc_now() - timedelta(minutes=241)))
