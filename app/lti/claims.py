@@ -11,10 +11,11 @@ from app.lti.addresses import same_origin, web_address
 from app.lti.canvas import canvas_course_id, canvas_id, vouches_for_custom
 from app.lti.models import MAX_ID
 from app.lti.refusals import (
+    IncompleteTokenError,
     NoContextError,
     NoPersonError,
     NoRoleError,
-    TokenRefusedError,
+    UnknownRoleError,
     UnsupportedMessageError,
 )
 from app.lti.roles import course_role, read_roles
@@ -132,7 +133,7 @@ def _visit(body: Mapping[str, Any], message_type: MessageType) -> Visit:
     vouched = vouches_for_custom(product, message_type, _resource_link_id(body, required=False), context_id)
     mapped = course_role(_roles(body))
     if mapped is None:
-        raise NoRoleError(log=f"roles {body.get(CLAIM + 'roles')!r:.500}")
+        raise UnknownRoleError(log=f"roles {body.get(CLAIM + 'roles')!r:.500}")
     return Visit(
         sub=subject(body.get("sub")),
         context_id=context_id,
@@ -167,7 +168,9 @@ def _target(body: Mapping[str, Any], app_url: str, *, required: bool) -> Target:
     if address is None and not required:
         return Target()
     if not isinstance(address, str) or not same_origin(address, app_url):
-        raise TokenRefusedError(log=f"target_link_uri {address!r:.300} is missing or not ours")
+        raise IncompleteTokenError(
+            "target_link_uri", log=f"target_link_uri {address!r:.300} is missing or not ours"
+        )
     return parse_target(address)
 
 
@@ -182,15 +185,15 @@ def _required_id(claim: Mapping[str, Any], name: str) -> str:
     if not isinstance(identifier, str) or not identifier.strip():
         raise NoContextError(log=f"{name} id missing")
     if len(identifier) > MAX_ID or not identifier.isprintable():
-        raise TokenRefusedError(log=f"{name} id longer than 255 characters or not printable")
+        raise IncompleteTokenError(name, log=f"{name} id longer than 255 characters or not printable")
     return identifier
 
 
 def _roles(body: Mapping[str, Any]) -> tuple[str, ...]:
-    roles = body.get(CLAIM + "roles")
-    if not isinstance(roles, list):
-        raise TokenRefusedError(log="roles claim missing or not a list")
-    return read_roles(roles)
+    roles = read_roles(body.get(CLAIM + "roles"))
+    if not roles:
+        raise NoRoleError(log="roles missing, empty or not a list")
+    return roles
 
 
 def full_name(body: Mapping[str, Any]) -> str | None:

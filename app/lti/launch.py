@@ -29,6 +29,7 @@ from app.lti.offered import record_instance, record_offer
 from app.lti.refusals import (
     AnotherBrowserError,
     DeploymentNotApprovedError,
+    IncompleteTokenError,
     PlatformKeysError,
     TokenRefusedError,
     UnknownPlatformError,
@@ -119,16 +120,18 @@ def verify_launch(platform: Platform, login: Login, id_token: str, key_sets: Key
         raise TokenRefusedError(log=str(error)) from error
     asked = login.request.get("target_link_uri")
     if asked and claims.get(CLAIM + "target_link_uri", asked) != asked:
-        raise TokenRefusedError(log="target_link_uri is not the login's")
+        raise IncompleteTokenError("target_link_uri", log="target_link_uri is not the login's")
     return claims
 
 
 def _deployment_id(claims: Mapping[str, Any]) -> str:
     deployment_id = claims.get(CLAIM + "deployment_id")
     if not isinstance(deployment_id, str) or not deployment_id.strip() or not deployment_id.isprintable():
-        raise TokenRefusedError(log="deployment_id missing or not text")
+        raise IncompleteTokenError("deployment_id", log="deployment_id missing or not text")
     if len(deployment_id) > MAX_ID or not deployment_id.isascii():
-        raise TokenRefusedError(log="deployment_id longer than 255 characters or not ASCII")
+        raise IncompleteTokenError(
+            "deployment_id", log="deployment_id longer than 255 characters or not ASCII"
+        )
     return deployment_id
 
 

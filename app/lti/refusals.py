@@ -151,6 +151,19 @@ class UnreadableTokenError(TokenRefusedError):
         self.administrator = administrator
 
 
+class IncompleteTokenError(TokenRefusedError):
+    """A message that verified, but lacks or misstates the claim named ``claim``."""
+
+    code = "incomplete_token"
+
+    def __init__(self, claim: str, *, log: str) -> None:
+        super().__init__(log=log)
+        self.administrator = _l(
+            "The message verified, but its claim %(claim)s is missing or is not what LTI 1.3 and this tool expect.",
+            claim=claim,
+        )
+
+
 class PlatformDeclinedError(LaunchRefusedError):
     """The platform answered the login with an error instead of an id_token (OpenID Connect Core, section 3.1.2.6)."""
 
@@ -229,10 +242,21 @@ class NoPersonError(LaunchRefusedError):
 
 
 class NoRoleError(LaunchRefusedError):
-    """No role came, or none that the tool knows."""
+    """No role came."""
 
     code = "no_role"
     status = 403
+    message = _l("Your school's learning platform did not say which role you have in this course.")
+    administrator = _l(
+        "The launch's roles claim was missing, empty or not a list. "
+        "Give the person a role in the course, and check that the platform sends it."
+    )
+
+
+class UnknownRoleError(NoRoleError):
+    """Roles came, but none that the tool knows."""
+
+    code = "unknown_role"
     message = _l("Your role in this course is not one that AI Experiences knows, so it cannot open for you.")
     administrator = _l(
         "The launch's roles claim held no course, institution or system role that the tool maps. "

@@ -249,6 +249,39 @@ def test_launch_is_refused_for(browser: Browser, changes: dict[str, Any], becaus
     refused(browser.launch(**changes), because)
 
 
+SENTENCES: dict[str, tuple[dict[str, Any], str]] = {
+    "roles missing": ({CLAIM + "roles": ABSENT}, "did not say which role"),
+    "roles not a list": ({CLAIM + "roles": "Learner"}, "did not say which role"),
+    "roles an empty list": ({CLAIM + "roles": []}, "did not say which role"),
+    "roles that are not known": ({CLAIM + "roles": ["urn:x#Wizard"]}, "not one that AI Experiences knows"),
+    "deployment_id missing": ({CLAIM + "deployment_id": ABSENT}, "verified, but its claim deployment_id"),
+    "deployment_id longer than 255": (
+        {CLAIM + "deployment_id": "x" * 256},
+        "verified, but its claim deployment_id",
+    ),
+    "target_link_uri missing": (
+        {CLAIM + "target_link_uri": ABSENT},
+        "verified, but its claim target_link_uri",
+    ),
+    "target_link_uri not the login's": (
+        {CLAIM + "target_link_uri": "https://elsewhere.example/"},
+        "verified, but its claim target_link_uri",
+    ),
+    "context.id longer than 255": ({CLAIM + "context": {"id": "x" * 256}}, "verified, but its claim context"),
+    "resource_link.id longer than 255": (
+        {CLAIM + "resource_link": {"id": "x" * 256}},
+        "verified, but its claim resource_link",
+    ),
+}
+
+
+@cases(("changes", "sentence"), SENTENCES)
+def test_the_page_says_what_is_wrong_with(browser: Browser, changes: dict[str, Any], sentence: str) -> None:
+    page = refused(browser.launch(**changes)).text
+    assert sentence in page
+    assert "did not verify" not in page
+
+
 def test_refused_for_iss_ours_signed_by_another_registered_platforms_key(
     browser: Browser, another_platform: Platform
 ) -> None:
