@@ -20,12 +20,12 @@ from app.llm.embedded.errors import EmbeddedModelError
 from app.llm.embedded.fetch import fetch_model
 from app.llm.embedded.server import run as run_embedded_model
 from app.lti.keys import KeyRing, PrivateKeyError
-from app.lti.models import RegistrationSource
 from app.lti.registration.dynamic import PATH as REGISTRATION_PATH
 from app.lti.registration.dynamic import invite
 from app.lti.registration.platforms import (
     PlatformConfigError,
     PlatformEntry,
+    add_platform,
     approve_deployment,
     find_deployment,
     find_platform,
@@ -36,7 +36,6 @@ from app.lti.registration.platforms import (
     private_key_files,
     remove_deployment,
     remove_platform,
-    save_platform,
     sync_tool_config,
 )
 from app.paths import shipped_tool_config
@@ -170,14 +169,16 @@ def platform() -> None:
 @click.option("--auth-login-url", required=True, help="The platform's authorization endpoint.")
 @click.option("--auth-token-url", required=True, help="The platform's token endpoint.")
 @click.option("--key-set-url", required=True, help="The platform's public keys.")
-def add_platform(issuer: str, deployment_ids: tuple[str, ...], **fields: str) -> None:
-    """Register a platform, or bring its registration up to date."""
+@click.option("--auth-audience", help="Whom the tool asks for tokens, where it is not the token endpoint.")
+def register_platform(issuer: str, deployment_ids: tuple[str, ...], **fields: str | None) -> None:
+    """Register a platform, or bring its registration up to date: what is left out stays as it was."""
+    given = {name: value for name, value in fields.items() if value is not None}
     try:
-        entry = PlatformEntry(deployment_ids=list(deployment_ids), **fields)
+        entry = PlatformEntry(deployment_ids=list(deployment_ids), **given)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     with database().transaction() as session:
-        save_platform(session, issuer, entry, RegistrationSource.COMMAND)
+        add_platform(session, issuer, entry)
     click.echo(f"{issuer} may launch the tool.")
 
 

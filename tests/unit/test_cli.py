@@ -2,14 +2,17 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlmodel import Session
 
 from app.cli import cli
 from app.database import Database
+from app.lti.models import Platform, RegistrationSource, RegistrationState
 from app.lti.registration.platforms import find_platform, note_deployment
 from tests.support.ports import free_port
 
@@ -137,6 +140,60 @@ def test_an_address_that_is_none_is_refused() -> None:
     assert "key_set_url" in result.output
 
 
+def test_a_registration_keeps_what_the_command_leaves_out() -> None:
+    run("db", "upgrade")
+    run(*ADD, "--auth-audience", "https://api.lms.example.edu/auth/token")
+    run(*ADD, "--key-set-url", "https://lms.example.edu/new-keys")
+    platform = registered()
+    assert platform.auth_audience == "https://api.lms.example.edu/auth/token"
+    assert platform.key_set_url == "https://lms.example.edu/new-keys"
+
+
+@pytest.mark.parametrize(
+    ("changed", "source"),
+    [
+        ((), RegistrationSource.REGISTRATION),
+        (("--key-set-url", "https://lms.example.edu/new-keys"), RegistrationSource.COMMAND),
+    ],
+    ids=["with the same addresses", "with another address"],
+)
+def test_a_platform_that_registered_itself_stays_one(
+    changed: Sequence[str], source: RegistrationSource
+) -> None:
+    run("db", "upgrade")
+    run(*ADD)
+    with tables() as session:
+        found = find_platform(session, "https://lms.example.edu", "7")
+        found.source = RegistrationSource.REGISTRATION
+    run(*ADD, "--deployment-id", "2", *changed)
+    assert registered().source is source
+    assert "\t1, 2\t" in run("platform", "list").output
+
+
+def test_a_platform_struck_out_of_tool_config_stays_once_the_command_has_added_it() -> None:
+    run("db", "upgrade")
+    run(*ADD)
+    with tables() as session:
+        found = find_platform(session, "https://lms.example.edu", "7")
+        found.source, found.workflow_state = RegistrationSource.TOOL_CONFIG, RegistrationState.REMOVED
+    run(*ADD)
+    run("db", "upgrade")
+    assert "\t7\t1\tcommand" in run("platform", "list").output
+
+
+@contextmanager
+def tables() -> Iterator[Session]:
+    database = Database("sqlite:///instance/ai_experiences.db")
+    with database.transaction() as session:
+        yield session
+    database.engine.dispose()
+
+
+def registered() -> Platform:
+    with tables() as session:
+        return find_platform(session, "https://lms.example.edu", "7")
+
+
 def test_upgrade_takes_in_tool_config(tmp_path: Path) -> None:
     entry = {
         "client_id": "9",
@@ -209,11 +266,9 @@ def test_a_key_that_others_may_read_stops_the_start(tmp_path: Path) -> None:
 def test_a_pending_deployment_is_shown_and_approved_in_place_of_another(tmp_path: Path) -> None:
     run("db", "upgrade")
     run(*ADD)
-    database = Database("sqlite:///instance/ai_experiences.db")
-    with database.transaction() as session:
+    with tables() as session:
         pending = note_deployment(session, find_platform(session, "https://lms.example.edu", "7"), "2")
         pending.platform_name = "Example University"
-    database.engine.dispose()
     assert re.search(
         r"pending since \d{4}-\d\d-\d\d: 2 \(Example University\)\n", run("platform", "list").output
     )

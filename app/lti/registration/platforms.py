@@ -40,9 +40,14 @@ class PlatformEntry(BaseModel):
     auth_login_url: WebAddress
     auth_token_url: WebAddress
     key_set_url: WebAddress
-    auth_audience: str | None = None
+    auth_audience: str | None = Field(default=None, max_length=MAX_URL)
     private_key_file: str | None = None
     deployment_ids: list[str] = Field(default_factory=list)
+
+    @property
+    def addresses(self) -> tuple[str, str, str]:
+        """Where the tool and its people's browsers are sent."""
+        return self.auth_login_url, self.auth_token_url, self.key_set_url
 
     @property
     def filled_in(self) -> bool:
@@ -90,6 +95,33 @@ def sync_tool_config(session: Session, path: Path) -> int:
     return len(entries)
 
 
+def add_platform(session: Session, issuer: str, entry: PlatformEntry) -> Platform:
+    """Register a platform by the command, or bring its registration up to date: what `entry` leaves out stays.
+
+    With the same addresses as before it goes on as what it was: one that registered itself is asked at public ones
+    alone.
+    """
+    key = {"issuer": issuer, "client_id": entry.client_id}
+    source = _source_after(session.exec(select(Platform).filter_by(**key)).first(), entry)
+    platform = save_platform(session, issuer, entry, RegistrationSource.COMMAND, whole=False)
+    platform.source = source
+    return platform
+
+
+def _source_after(before: Platform | None, entry: PlatformEntry) -> RegistrationSource:
+    """Return whose a registration is once the command has written it; what left `tool_config.json` is its no more."""
+    if before is None or entry.addresses != (
+        before.auth_login_url,
+        before.auth_token_url,
+        before.key_set_url,
+    ):
+        return RegistrationSource.COMMAND
+    left_the_file = (
+        before.source is RegistrationSource.TOOL_CONFIG and before.workflow_state is RegistrationState.REMOVED
+    )
+    return RegistrationSource.COMMAND if left_the_file else before.source
+
+
 def save_platform(
     session: Session,
     issuer: str,
@@ -97,13 +129,15 @@ def save_platform(
     source: RegistrationSource,
     *,
     replace: bool = True,
+    whole: bool = True,
 ) -> Platform:
     """Add a registration, or bring one up to date and add deployments to it.
 
     Without `replace` only one that was removed is written over. Raises `PlatformConfigError` for an active one then.
+    Unless `entry` is the `whole` of it, what it leaves out stays as it was.
     """
     try:
-        platform = _write_platform(session, issuer, entry, source, replace=replace)
+        platform = _write_platform(session, issuer, entry, source, replace=replace, whole=whole)
     except NoResultFound as error:
         raise PlatformConfigError("This client id is registered at this issuer already.") from error
     for deployment_id in entry.deployment_ids:
@@ -117,14 +151,20 @@ def save_platform(
 
 
 def _write_platform(
-    session: Session, issuer: str, entry: PlatformEntry, source: RegistrationSource, *, replace: bool
+    session: Session,
+    issuer: str,
+    entry: PlatformEntry,
+    source: RegistrationSource,
+    *,
+    replace: bool,
+    whole: bool,
 ) -> Platform:
     return upsert(
         session,
         Platform,
         key={"issuer": issuer, "client_id": entry.client_id},
         values={
-            **entry.model_dump(exclude={"client_id", "deployment_ids"}),
+            **entry.model_dump(exclude={"client_id", "deployment_ids"}, exclude_unset=not whole),
             "source": source,
             "workflow_state": RegistrationState.ACTIVE,
         },
