@@ -177,8 +177,8 @@ def register_platform(issuer: str, deployment_ids: tuple[str, ...], **fields: st
         entry = PlatformEntry(deployment_ids=list(deployment_ids), **given)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    with database().transaction() as session:
-        add_platform(session, issuer, entry)
+    with refusals_as_messages(), database().transaction() as session:
+        add_platform(session, issuer, entry, production=current_settings().production)
     click.echo(f"{issuer} may launch the tool.")
 
 

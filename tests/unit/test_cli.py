@@ -140,6 +140,34 @@ def test_an_address_that_is_none_is_refused() -> None:
     assert "key_set_url" in result.output
 
 
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (("--issuer", ""), "must not be empty"),
+        (("--client-id", " "), "must not be empty"),
+        (("--deployment-id", ""), "must not be empty"),
+        (("--auth-login-url", "http://lms.example.edu/auth"), "http://lms.example.edu/auth is not protected"),
+        (("--auth-token-url", "http://10.0.0.1/token"), "http://10.0.0.1/token is not protected"),
+        (("--key-set-url", "http://lms.example.edu/keys"), "http://lms.example.edu/keys is not protected"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_a_platform_without_names_or_protected_addresses_is_refused(
+    changed: Sequence[str], sentence: str
+) -> None:
+    run("db", "upgrade")
+    result = run(*ADD, *changed)
+    assert result.exit_code == 1
+    assert sentence in result.output
+    assert result.output.count("\n") == 1
+    assert run("platform", "list").output == "No platform is registered.\n"
+
+
+def test_plain_http_is_for_platforms_on_this_machine() -> None:
+    run("db", "upgrade")
+    assert run(*ADD, "--key-set-url", "http://localhost:8100/keys").exit_code == 0
+
+
 def test_a_registration_keeps_what_the_command_leaves_out() -> None:
     run("db", "upgrade")
     run(*ADD, "--auth-audience", "https://api.lms.example.edu/auth/token")

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from app.courses.models import Course
 from app.database import upsert
-from app.lti.addresses import web_address
+from app.lti.addresses import is_protected, web_address
 from app.lti.models import MAX_URL, Deployment, Platform, RegistrationSource, RegistrationState
 from app.lti.refusals import AmbiguousPlatformError, UnknownPlatformError
 
@@ -95,17 +95,29 @@ def sync_tool_config(session: Session, path: Path) -> int:
     return len(entries)
 
 
-def add_platform(session: Session, issuer: str, entry: PlatformEntry) -> Platform:
+def add_platform(session: Session, issuer: str, entry: PlatformEntry, *, production: bool) -> Platform:
     """Register a platform by the command, or bring its registration up to date: what `entry` leaves out stays.
 
     With the same addresses as before it goes on as what it was: one that registered itself is asked at public ones
-    alone.
+    alone. Raises `PlatformConfigError`.
     """
+    _refuse_unless_usable(issuer, entry, production=production)
     key = {"issuer": issuer, "client_id": entry.client_id}
     source = _source_after(session.exec(select(Platform).filter_by(**key)).first(), entry)
     platform = save_platform(session, issuer, entry, RegistrationSource.COMMAND, whole=False)
     platform.source = source
     return platform
+
+
+def _refuse_unless_usable(issuer: str, entry: PlatformEntry, *, production: bool) -> None:
+    if not all(name.strip() for name in (issuer, entry.client_id, *entry.deployment_ids)):
+        raise PlatformConfigError("The issuer, the client id and a deployment id must not be empty.")
+    for address in entry.addresses:
+        if not is_protected(address, production=production):
+            raise PlatformConfigError(
+                f"{address} is not protected: it must begin with https://. "
+                "Plain http is for this machine alone, in development."
+            )
 
 
 def _source_after(before: Platform | None, entry: PlatformEntry) -> RegistrationSource:
