@@ -49,7 +49,10 @@ def _conversation_page(db: Session, identity: Identity, conversation_id: int) ->
 
 
 def _submission_page(db: Session, identity: Identity, sub: str, line_item_url: str) -> str:
-    """Return the page of somebody's latest work for a line item (LTI Submission Review 1.0)."""
+    """Return the page of somebody's latest work for a line item (LTI Submission Review 1.0).
+
+    Raises `NotFoundError`, also for those who may not even know whether there is any.
+    """
     if not (sub.isprintable() and line_item_url.isprintable()):
         raise NotFoundError(log="a person or line item that no launch names")
     found = db.exec(
@@ -60,11 +63,14 @@ def _submission_page(db: Session, identity: Identity, sub: str, line_item_url: s
     if found is None:
         raise NotFoundError(log=f"no line item {line_item_url!r:.300} or no such person")
     line_item, person = found
+    person_id = person.merged_into_id or person.id
+    if person_id != identity.user.id and not identity.may(Right.READ_TRANSCRIPTS):
+        raise NotFoundError(log=f"{identity.role} may not know of another's work")
     latest = db.exec(
         select(Conversation.id)
         .where(
             Conversation.experience_id == line_item.experience_id,
-            Conversation.user_id == (person.merged_into_id or person.id),
+            Conversation.user_id == person_id,
             Conversation.workflow_state != ConversationState.ENDED,
             col(Conversation.is_preview).is_(False),
         )
