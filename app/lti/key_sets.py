@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard, cast
 
@@ -12,12 +13,13 @@ from jwt.algorithms import RSAAlgorithm
 
 from app.lti.keys import ALGORITHM
 from app.lti.models import Platform
-from app.lti.outbound import Asked, Outbound, OutboundError
+from app.lti.outbound import Asked, Outbound, OutboundError, OutboundSession
 
 FRESH_SECONDS = 3600
 STALE_SECONDS = 24 * 3600
 REFETCH_PAUSE_SECONDS = 60
 FAILURE_PAUSE_SECONDS = 10
+PATIENCE_SECONDS = 0.5
 PUBLIC_MEMBERS = ("kty", "n", "e")  # of an RSA key (RFC 7518, section 6.3.1)
 
 
@@ -48,7 +50,8 @@ class KeySets:
 
     One is fetched anew after an hour, and for an unknown ``kid`` at once but once a minute at most; while the platform
     is out of reach, keys up to a day old serve on, and it is left alone for ten seconds at a time. One launch fetches;
-    others that need the same set wait for what it brings.
+    others that need the same set wait for what it brings: half a second at most where an old one holds the key, which a
+    platform that answers may have withdrawn.
     """
 
     def __init__(self, outbound: Outbound) -> None:
@@ -57,6 +60,8 @@ class KeySets:
         self._failed_at: dict[str, float] = {}
         self._asked_anew_at: dict[str, float] = {}
         self._fetching: dict[str, threading.Lock] = {}
+        self._renewals: dict[str, threading.Thread] = {}
+        self._starting = threading.Lock()
 
     def public_key(self, platform: Platform, kid: str) -> rsa.RSAPublicKey:
         """Return the platform's key `kid`. Raises `UnknownKeyError`, or another `KeySetError`."""
@@ -73,20 +78,37 @@ class KeySets:
 
     def get(self, holder: KeyHolder, kid: str) -> dict[str, Any]:
         """Return the holder's key set, one that holds `kid` if it can be had. Raises `KeySetError`."""
-        url = holder.key_set_url
+        url, http = holder.key_set_url, self._outbound.to(holder)
         kept = self._kept.get(url)
-        if kept and _is_fresh(kept) and _holds(kept, kid):
-            return kept.key_set
+        if kept and _holds(kept, kid) and _serves_on(kept):
+            if not _is_fresh(kept):
+                self._renewal(url, http).join(PATIENCE_SECONDS)
+            return self._kept[url].key_set
         with self._fetching.setdefault(url, threading.Lock()):
             kept = self._kept.get(url)
             if kept and _is_fresh(kept) and (_holds(kept, kid) or not self._may_ask_anew(url)):
                 return kept.key_set
             try:
-                return self._fetch_unless_down(holder)
+                return self._fetch_unless_down(url, http)
             except KeySetError:
-                if kept and _age(kept) < STALE_SECONDS:
+                if kept and _serves_on(kept):
                     return kept.key_set
                 raise
+
+    def _renewal(self, url: str, http: OutboundSession) -> threading.Thread:
+        """Return the thread in which a key set is fetched anew: one at a time."""
+        with self._starting:
+            thread = self._renewals.get(url)
+            if thread is None or not thread.is_alive():
+                thread = threading.Thread(target=self._renew, args=(url, http), name="key set", daemon=True)
+                self._renewals[url] = thread
+                thread.start()
+        return thread
+
+    def _renew(self, url: str, http: OutboundSession) -> None:
+        with self._fetching.setdefault(url, threading.Lock()), suppress(KeySetError):
+            if not _is_fresh(self._kept[url]):
+                self._fetch_unless_down(url, http)
 
     def _may_ask_anew(self, url: str) -> bool:
         if _since(self._asked_anew_at.get(url)) < REFETCH_PAUSE_SECONDS:
@@ -94,27 +116,26 @@ class KeySets:
         self._asked_anew_at[url] = time.monotonic()
         return True
 
-    def _fetch_unless_down(self, holder: KeyHolder) -> dict[str, Any]:
-        url = holder.key_set_url
+    def _fetch_unless_down(self, url: str, http: OutboundSession) -> dict[str, Any]:
         if _since(self._failed_at.get(url)) < FAILURE_PAUSE_SECONDS:
             raise KeySetError(f"{url}: did not answer a moment ago")
         try:
-            key_set = self._fetch(holder)
+            key_set = _fetch(url, http)
         except KeySetError:
             self._failed_at[url] = time.monotonic()
             raise
         self._kept[url] = _Kept(key_set, time.monotonic())
         return key_set
 
-    def _fetch(self, holder: KeyHolder) -> dict[str, Any]:
-        url = holder.key_set_url
-        try:
-            key_set = self._outbound.to(holder).fetch_json(url)
-        except OutboundError as error:
-            raise KeySetError(str(error)) from error
-        if not _is_key_set(key_set):
-            raise KeySetError(f"{url}: not a key set")
-        return key_set
+
+def _fetch(url: str, http: OutboundSession) -> dict[str, Any]:
+    try:
+        key_set = http.fetch_json(url)
+    except OutboundError as error:
+        raise KeySetError(str(error)) from error
+    if not _is_key_set(key_set):
+        raise KeySetError(f"{url}: not a key set")
+    return key_set
 
 
 def _holds(kept: _Kept, kid: str) -> bool:
@@ -123,6 +144,10 @@ def _holds(kept: _Kept, kid: str) -> bool:
 
 def _is_fresh(kept: _Kept) -> bool:
     return _age(kept) <= FRESH_SECONDS
+
+
+def _serves_on(kept: _Kept) -> bool:
+    return _age(kept) < STALE_SECONDS
 
 
 def _age(kept: _Kept) -> float:

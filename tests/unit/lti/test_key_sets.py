@@ -24,9 +24,11 @@ KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 class KeyServer(BaseHTTPRequestHandler):
     answer: bytes = b""
     fetched = 0
+    may_answer = threading.Event()
 
     def do_GET(self) -> None:
         KeyServer.fetched += 1
+        self.may_answer.wait(5)
         self.send_response(200 if self.answer else 500)
         self.end_headers()
         self.wfile.write(self.answer)
@@ -38,6 +40,7 @@ class KeyServer(BaseHTTPRequestHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     KeyServer.answer, KeyServer.fetched = _key_set("one"), 0
+    KeyServer.may_answer.set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), KeyServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/keys"
@@ -114,6 +117,35 @@ def test_keys_serve_on_while_the_platform_is_down(
     assert KeyServer.fetched == 2
 
 
+def test_a_slow_platform_holds_up_no_launch_whose_key_is_known(
+    url: str, sets: KeySets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets.get(at(url), "one")
+    monkeypatch.setattr(key_sets, "FRESH_SECONDS", -1)
+    monkeypatch.setattr(key_sets, "PATIENCE_SECONDS", 0.05)
+    KeyServer.may_answer.clear()
+    begun = time.monotonic()
+    assert [_kids(sets.get(at(url), "one")) for _ in range(3)] == [["one"]] * 3
+    assert time.monotonic() - begun < 2
+    KeyServer.answer = _key_set("two")
+    KeyServer.may_answer.set()
+    end_of_renewals()
+    assert KeyServer.fetched == 2
+    monkeypatch.setattr(key_sets, "FRESH_SECONDS", 3600)
+    assert _kids(sets.get(at(url), "one")) == ["two"]
+
+
+def test_a_key_that_a_platform_has_withdrawn_is_not_served_on(
+    url: str, sets: KeySets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets.get(at(url), "one")
+    KeyServer.answer = _key_set("two")
+    monkeypatch.setattr(key_sets, "FRESH_SECONDS", -1)
+    monkeypatch.setattr(key_sets, "PATIENCE_SECONDS", 10)
+    assert _kids(sets.get(at(url), "one")) == ["two"]
+    assert KeyServer.fetched == 2
+
+
 @pytest.mark.parametrize("answer", [b"", b"rubbish", b"[]", b'{"keys": 5}', b'{"keys": [5]}', b"x" * 300_000])
 def test_rubbish_is_no_key_set(url: str, sets: KeySets, answer: bytes) -> None:
     KeyServer.answer = answer
@@ -175,6 +207,12 @@ def test_a_platform_that_registered_itself_is_asked_at_public_addresses_alone() 
     sets = KeySets(Outbound(production=True))
     with pytest.raises(KeySetError, match=r"10\.0\.0\.1"):
         sets.get(at("https://10.0.0.1/keys", RegistrationSource.REGISTRATION), "one")
+
+
+def end_of_renewals() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "key set":
+            thread.join()
 
 
 def _kids(key_set: dict[str, list[dict[str, str]]]) -> list[str]:
