@@ -43,6 +43,12 @@ def roles_with(right: Right) -> list[Role]:
     return [role for role, rights in RIGHTS.items() if right in rights]
 
 
+def keeps_rights(before: Role, now: Role) -> bool:
+    """Tell whether somebody may still do in one role what another allowed. Trying an experience is conversing, too."""
+    lost = RIGHTS[before] - RIGHTS[now]
+    return not lost or (lost == {Right.CONVERSE} and Right.TRY_EXPERIENCES in RIGHTS[now])
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A person in a course, as a launch or a token vouches for them.

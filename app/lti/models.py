@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, Index, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
+from app.courses.models import Role
 from app.database import UtcDateTime, text_enum, utc_now
 
 MAX_ID = 255
@@ -128,10 +129,11 @@ class Login(SQLModel, table=True):
 class Launch(SQLModel, table=True):
     """One launch and the session that belongs to it; its id stands in the address, its cookie proves it.
 
-    The role is the enrollment's, so that it changes in every tab at once. Where the browser keeps no cookies,
-    ``key_hash`` is of the key that the address carries instead. ``deep_linking`` holds the settings of a deep linking
-    request, ``received`` the claims (secrets masked) of an administrator's launch. ``line_item_id`` is the gradebook's
-    column of the link that was opened.
+    ``role`` is the one that it was opened with, None where that was not written down yet; what somebody may do is by
+    their enrollment's, so that it changes in every tab at once. Where the browser keeps no cookies, ``key_hash`` is of
+    the key that the address carries instead. ``deep_linking`` holds the settings of a deep linking request,
+    ``received`` the claims (secrets masked) of an administrator's launch. ``line_item_id`` is the gradebook's column of
+    the link that was opened.
     """
 
     __tablename__ = "launches"
@@ -142,6 +144,7 @@ class Launch(SQLModel, table=True):
     user_id: int = Field(foreign_key="users.id", index=True)
     course_id: int = Field(foreign_key="courses.id")
     line_item_id: int | None = Field(default=None, foreign_key="line_items.id")
+    role: Role | None = Field(default=None, sa_type=text_enum(Role))
     key_hash: str | None = Field(default=None, max_length=64)
     locale: str | None = Field(default=None, max_length=35)
     deep_linking: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))

@@ -8,13 +8,14 @@ from typing import Any, cast
 
 from flask import Blueprint, Flask, Request, Response, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from flask_babel import lazy_gettext as _l
 from sqlalchemy import bindparam, delete, update
 from sqlmodel import Session, col, select
 
 from app.courses.models import Course, Enrollment, EnrollmentState, User
 from app.database import database, utc_now
 from app.errors import SessionEndedError
-from app.identity import Identity
+from app.identity import Identity, keeps_rights
 from app.lti.claims import LaunchClaims
 from app.lti.masking import masked
 from app.lti.models import Deployment, Launch, LineItem, Platform, RegistrationState
@@ -28,6 +29,7 @@ REMEMBERED = timedelta(days=30)  # for so long the set-up page tells what launch
 FORGET_ONE_IN = 50  # launches, at which old ones are forgotten
 KEY_MARK = "~"  # parts a launch's id from its key in an address
 CSRF = "csrf_token"  # under which Flask-WTF looks for a session's token
+_ROLE_CHANGED = _l("Your role in this course has changed. Open AI Experiences again from your course.")
 
 
 class KeyedSession(SecureCookieSession):
@@ -85,6 +87,7 @@ def open_launch(
         user_id=enrollment.user_id,
         course_id=enrollment.course_id,
         line_item_id=line_item.id if line_item else None,
+        role=enrollment.role,
         key_hash=hash_of(key) if key else None,
         locale=claims.locale,
         deep_linking=dict(claims.deep_linking) if claims.deep_linking else None,
@@ -180,6 +183,8 @@ def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
         raise SessionEndedError(log="launch unknown, idle too long, or its platform was removed")
     launch, user, course, enrollment = row
     # The role is the latest launch's or roster's: who has lost one loses it in every tab.
+    if launch.role is not None and not keeps_rights(launch.role, enrollment.role):
+        raise SessionEndedError(_ROLE_CHANGED, log=f"opened as {launch.role}, {enrollment.role} by now")
     return launch, Identity.enrolled(user, course, enrollment)
 
 

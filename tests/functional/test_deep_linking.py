@@ -289,11 +289,11 @@ def test_who_writes_no_more_adds_nothing(app: Flask, sandbox: Sandbox, teacher: 
     experience_id = teacher.write_experience()
     chooser = come_to_choose(app, sandbox)
     Visitor.launch(app, sandbox, "miriam.okafor", **{LTI + "roles": ["Learner"]})
-    refused = chooser.land()
-    assert refused.status_code == 403
-    assert "Only those who write experiences" in refused.text
-    assert chooser.post("/deep-link", {"experience": experience_id}).status_code == 403
-    assert chooser.post("/deep-link/cancel").status_code == 403
+    ended = chooser.land()
+    assert ended.status_code == 401
+    assert "Your role in this course has changed" in ended.text
+    assert chooser.post("/deep-link", {"experience": experience_id}).status_code == 401
+    assert chooser.post("/deep-link/cancel").status_code == 401
 
 
 @pytest.mark.parametrize("who", ["priya.raman", "elena.petrova", "ingrid.bauer"])

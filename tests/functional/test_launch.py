@@ -307,11 +307,31 @@ def test_a_new_role_counts_at_once(app: Flask, sandbox: Sandbox) -> None:
     assert promoted.get("/experiences/new").status_code == 200
 
 
-def test_a_role_that_is_lost_is_lost_in_every_tab(app: Flask, sandbox: Sandbox) -> None:
+def test_a_role_that_is_won_counts_in_every_tab(app: Flask, sandbox: Sandbox) -> None:
+    before = Visitor.launch(app, sandbox, "amara.diallo")
+    Visitor.launch(app, sandbox, "amara.diallo", **{CLAIM + "roles": ["Instructor"]})
+    assert before.get("/experiences/new").status_code == 200
+
+
+@pytest.mark.parametrize("role", ["Learner", "Mentor", "ContentDeveloper"])
+def test_the_session_of_a_role_that_is_lost_ends_in_every_tab(
+    app: Flask, sandbox: Sandbox, role: str
+) -> None:
     before = Visitor.launch(app, sandbox, "priya.raman")
-    learner = ["http://purl.imsglobal.org/vocab/lis/v2/membership#Learner"]
-    Visitor.launch(app, sandbox, "priya.raman", **{CLAIM + "roles": learner})
-    assert before.get("/experiences/new").status_code == 403
+    after = Visitor.launch(app, sandbox, "priya.raman", **{CLAIM + "roles": [role]})
+    ended = before.get("/experiences")
+    assert ended.status_code == 401
+    assert "Your role in this course has changed" in ended.text
+    assert after.get("/experiences", follow_redirects=True).status_code == 200
+
+
+def test_a_session_from_before_roles_were_remembered_goes_on(
+    app: Flask, sandbox: Sandbox, teacher: Visitor
+) -> None:
+    with app.extensions["database"].transaction() as db:
+        db.execute(update(Launch).values(role=None))
+    Visitor.launch(app, sandbox, "miriam.okafor", **{CLAIM + "roles": ["Learner"]})
+    assert teacher.get("/experiences/new").status_code == 403
 
 
 def test_keys_that_cannot_be_had_are_a_clear_page(app: Flask, client: FlaskClient, sandbox: Sandbox) -> None:

@@ -325,7 +325,7 @@ def test_a_role_lost_on_the_list_is_lost_at_once(
     answer_with(sandbox, member(sandbox.person("miriam.okafor").sub, LEARNER))
     make_due(app)
     rosters.work()
-    assert teacher.get("/experiences/new").status_code == 403
+    assert teacher.get("/experiences").status_code == 401
 
 
 def test_lists_know_neither_test_users_nor_administrators(

@@ -467,7 +467,9 @@ def test_a_teacher_last_time_who_is_a_student_now_has_the_new_role_at_once(brows
     assert before.get("/experiences/new").status_code == 200
     after = browser.enter(TEACHER, **{CLAIM + "roles": [MEMBERSHIP + "Learner"]})
     assert after.get("/experiences/new").status_code == 403
-    assert before.get("/experiences/new").status_code == 403
+    ended = before.get("/experiences/new")
+    assert ended.status_code == 401
+    assert "Your role in this course has changed" in ended.text
 
 
 def test_several_clients_at_one_issuer_share_no_course_and_no_person(
