@@ -57,6 +57,9 @@ def hold_a_conversation(page: Page, demo: Demo, who: str) -> None:
     message_box(tool).fill("Good evening, how can I help?")
     message_box(tool).press("Enter")
     expect(tool.get_by_test_id("message-persona").last).to_contain_text("I am still waiting.")
+    page.reload()
+    tool.get_by_role("link", name="A patient who wants antibiotics").click()
+    expect(tool.get_by_test_id("message-persona").last).to_contain_text("I am still waiting.")
 
 
 def test_partitioned_cookies_do_where_third_party_cookies_are_blocked(
