@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
+from ipaddress import ip_address, ip_network
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import requests
@@ -32,6 +33,10 @@ CONNECT_SECONDS = 3
 TOTAL_SECONDS = 4.5
 MAX_BYTES = 256 * 1024
 MAX_REASON = 300
+
+# What the filter of `requests_hardened` lets through: IPv4 in IPv6's old form, IPv6's old site addresses, and the
+# address at which Azure serves its machines.
+_PRIVATE_TOO = [ip_network(name) for name in ("::/96", "fec0::/10", "168.63.129.16/32")]
 
 _Answer = TypeVar("_Answer")
 
@@ -255,4 +260,9 @@ class _Adapter(HTTPAdapter):
 
 
 class _PublicAdapter(_Adapter, IPFilterAdapter):
-    pass
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        host, pool = super().build_connection_pool_key_attributes(*args, **kwargs)
+        address = ip_address(host["host"].strip("[]"))
+        if not address.is_loopback and any(address in network for network in _PRIVATE_TOO):
+            raise InvalidIPAddress(address)
+        return host, pool
