@@ -54,11 +54,11 @@ class LaunchSessions(SecureCookieSessionInterface):
         """Read the cookie, or make do with the address."""
         path_id = request.path.removeprefix(f"{LAUNCHES_PATH}/").partition("/")[0]
         if KEY_MARK in path_id:
-            return KeyedSession({CSRF: _csrf_token(app, path_id)})
+            return KeyedSession({CSRF: csrf_token_of(str(app.secret_key), path_id)})
         session = super().open_session(app, request)
         if not session or session.get("launch") != path_id:
             return session
-        return self.session_class({**session, CSRF: _csrf_token(app, path_id)})
+        return self.session_class({**session, CSRF: csrf_token_of(str(app.secret_key), path_id)})
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Set the cookie, unless the address is enough."""
@@ -188,5 +188,6 @@ def _resume(db: Session, launch_id: str, key: str) -> tuple[Launch, Identity]:
     return launch, Identity.enrolled(user, course, enrollment)
 
 
-def _csrf_token(app: Flask, path_id: str) -> str:
-    return hmac.new(str(app.secret_key).encode(), f"csrf {path_id}".encode(), sha256).hexdigest()
+def csrf_token_of(secret_key: str, path_id: str) -> str:
+    """Return what a launch's CSRF tokens are made of, by its id as its addresses carry it."""
+    return hmac.new(secret_key.encode(), f"csrf {path_id}".encode(), sha256).hexdigest()

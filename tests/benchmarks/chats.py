@@ -10,7 +10,6 @@ and its last token with their times, so that what it takes itself is in no figur
 
 import argparse
 import asyncio
-import hmac
 import re
 import sys
 import time
@@ -18,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -38,6 +36,7 @@ from app.database import Database
 from app.experiences.models import Experience, WorkflowState
 from app.llm.interface import Speaker
 from app.lti.models import Deployment, Launch, Platform, RegistrationSource
+from app.lti.sessions import csrf_token_of
 from app.secret import hash_of, new_secret
 from tests.benchmarks.measure import THROUGHPUT, Contender, Metric, Result, compare, percentile
 from tests.benchmarks.servers import OURS, Postgres, Server, our_environment, postgres, run_server, serve
@@ -198,7 +197,7 @@ def _begin(session: Session, experience: Experience, student: User, secret_key: 
     )
     bare, ours = (_conversation(session, experience, student, is_preview) for is_preview in (True, False))
     root = f"{launch.id}~{key}"
-    session_token = hmac.new(secret_key.encode(), root.encode(), sha256).hexdigest()
+    session_token = csrf_token_of(secret_key, root)
     csrf = URLSafeTimedSerializer(secret_key, salt="wtf-csrf-token").dumps(session_token)
     return Door(f"/launches/{root}/conversations/{ours}/messages", str(csrf)), Door(f"/chats/{bare}")
 
