@@ -19,6 +19,7 @@ from app.database import release_request_session, request_session
 from app.errors import ForbiddenError, NotFoundError
 from app.experiences.service import get_experience
 from app.identity import Identity, Right
+from app.lti.services.running import fresh_roster
 from app.review import service
 from app.review.class_pages import ClassEntry, class_page
 
@@ -30,8 +31,11 @@ _REFUSALS = (HTTPStatus.FORBIDDEN,)
 def list_conversations(identity: Identity, experience_id: int) -> Response:
     """List the latest conversation of each student of the course, by the students' ids, and count the class.
 
-    Of a class of a thousand or more, the counts may be two seconds old.
+    A class list that is older than five minutes is read from the platform, and waited for two seconds at most: of one
+    that takes longer, those who are new to it come later. Of a class of a thousand or more, the counts may be two
+    seconds old.
     """
+    fresh_roster(identity)
     session, asked = request_session(), page_asked()
     experience = get_experience(session, identity, experience_id)
     page = class_page(session, identity, experience, limit=asked.size, offset=asked.offset)

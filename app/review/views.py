@@ -17,7 +17,7 @@ from app.identity import Identity, Right
 from app.llm.demo import demo_now
 from app.lti.services import grades
 from app.lti.services.owed import Owed
-from app.lti.services.roster import Rosters
+from app.lti.services.running import fresh_roster, rosters
 from app.lti.sessions import current_identity, launch_blueprint
 from app.review import service
 from app.review.flags import open_flags_by_student
@@ -50,7 +50,7 @@ def update_class(experience_id: int) -> Response:
     """Have the class list read from the platform."""
     identity = current_identity()
     identity.require(Right.READ_TRANSCRIPTS)
-    if not _rosters().update(identity.course.id):
+    if not rosters().update(identity.course.id):
         flash(gettext("The class list was read a moment ago, or is being read."), "info")
     return redirect(url_for(".experience", experience_id=experience_id), code=303)
 
@@ -135,8 +135,7 @@ def _show_experience(**shown: Any) -> str:  # noqa: ANN401 - what the template t
 
 
 def _fresh_class(identity: Identity, experience_id: int) -> dict[str, Any]:
-    # The list before the request's session: no transaction may be open while it is waited for.
-    roster = _rosters().freshen(identity.course.id)
+    roster = fresh_roster(identity)
     session = request_session()
     found = get_experience(session, identity, experience_id)
     return {
@@ -146,10 +145,6 @@ def _fresh_class(identity: Identity, experience_id: int) -> dict[str, Any]:
         "class_list": service.class_of(session, identity, found),
         "flagged": open_flags_by_student(session, found),
     }
-
-
-def _rosters() -> Rosters:
-    return cast(Rosters, current_app.extensions["rosters"])
 
 
 def _evaluated(read: service.Transcript) -> dict[str, Any]:

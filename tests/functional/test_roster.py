@@ -25,6 +25,7 @@ from app.lti.tool import SCOPES
 from app.sandbox import ABSENT, Sandbox, registration
 from app.sandbox.people import CanvasRole, Person
 from app.sandbox.people import Course as SandboxCourse
+from tests.support.api import Script
 from tests.support.fake_model import FakeModel
 from tests.support.people import Visitor
 
@@ -128,6 +129,19 @@ def test_a_small_class_is_there_when_the_teacher_opens_it(teacher: Visitor, expe
     ]
     assert note(page).startswith("Class list as of 20")
     assert "3 not started" in page.text
+
+
+def test_a_script_gets_everybody_although_nobody_opened_the_class(
+    app: Flask, sandbox: Sandbox, place: SandboxCourse, experience_id: int
+) -> None:
+    script = Script.of(app, sandbox.person("miriam.okafor").sub, course=str(place.canvas_id))
+    until = time.monotonic() + 20
+    while len((answer := script.get(f"/{experience_id}/ai_conversations")).json["conversations"]) < 3:
+        assert time.monotonic() < until, "the class list is still being read"
+    found = [each["student"]["name"] for each in answer.json["conversations"]]
+    assert sorted(found) == ["Amara Diallo", "Chloe Tran", "Liam O'Connor"]
+    assert answer.json["snapshot"]["not_started"] == 3
+    assert roster_requests(sandbox) == 1
 
 
 def test_a_class_of_its_teacher_alone_has_no_students(app: Flask, sandbox: Sandbox) -> None:
@@ -594,6 +608,8 @@ def test_only_those_who_read_transcripts_see_or_update_the_class(
     assert visitor.get(f"/experiences/{experience_id}/class").status_code == 403
     assert visitor.post(f"/experiences/{experience_id}/class").status_code == 403
     visitor.get(f"/experiences/{experience_id}")
+    script = Script.of(app, sandbox.person(who).sub, course=str(place.canvas_id))
+    assert script.get(f"/{experience_id}/ai_conversations").status_code == 403
     assert roster_requests(sandbox) == 0
 
 

@@ -31,14 +31,14 @@ class Script:
     course: str = str(BIOLOGY)
 
     @classmethod
-    def of(cls, app: Flask, sub: str, **columns: Any) -> Script:
+    def of(cls, app: Flask, sub: str, *, course: str = str(BIOLOGY), **columns: Any) -> Script:
         """A program with a fresh token of a person who has launched the tool."""
         token = new_secret()
         with app.extensions["database"].transaction() as session:
             user = session.exec(select(User).where(User.sub == sub)).one()
             fields = {"platform_id": user.platform_id, "user_id": user.id} | columns
             session.add(AccessToken(token_hash=hash_of(token), hint=token[:8], **fields))
-        return cls(app.test_client(), token)
+        return cls(app.test_client(), token, course)
 
     def ask(self, method: str, path: str = "", **options: Any) -> TestResponse:
         headers = {"Authorization": f"Bearer {self.token}"} | options.pop("headers", {})
