@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, func, or_, update
 from sqlmodel import Session, col, select
 
 from app.courses.ahead import is_placeholder
-from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
+from app.courses.models import ADMINISTERS, Course, Enrollment, EnrollmentState, Role, User
 from app.database import insert_into, utc_now
 
 BATCH = 500
@@ -61,8 +61,7 @@ def mark_missing_as_left(
             Enrollment.course_id == course.id,
             Enrollment.workflow_state == EnrollmentState.ACTIVE,
             col(Enrollment.is_test).is_(False),
-            col(Enrollment.is_administrator).is_(False),
-            Enrollment.role != Role.ADMINISTRATOR,
+            ~ADMINISTERS,
             or_(col(Enrollment.role) == Role.STUDENT, _not_launched_since(utc_now() - LET_IN_LATELY)),
             ~is_placeholder(col(User.sub)),
         )

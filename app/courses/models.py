@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import JSON, Column, Index, UniqueConstraint, and_
+from sqlalchemy import JSON, Column, Index, UniqueConstraint, and_, or_
 from sqlmodel import Field, SQLModel, col
 
 from app.database import UtcDateTime, text_enum, utc_now
@@ -103,3 +103,6 @@ IN_CLASS = and_(
     col(Enrollment.is_test).is_(False),
     col(Enrollment.workflow_state) == EnrollmentState.ACTIVE,
 )
+
+# Those whom no class list names, although they may open the course.
+ADMINISTERS = or_(col(Enrollment.role) == Role.ADMINISTRATOR, col(Enrollment.is_administrator))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.lti.services.roster import Rosters
 from app.usage import allowances
 from tests.support.postgres import copy_of_migrated
 
@@ -27,3 +28,9 @@ def database_url(request: pytest.FixtureRequest, migrated_sqlite: Path, tmp_path
 def noon(monkeypatch: pytest.MonkeyPatch) -> None:
     """No day or minute ends while a test counts what people may do."""
     monkeypatch.setattr(allowances, "utc_now", lambda: datetime(2026, 3, 4, 12, tzinfo=UTC))
+
+
+@pytest.fixture
+def unread_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No class list is read in the background: who is in a course as what stays as the test has it."""
+    monkeypatch.setattr(Rosters, "begin", lambda _rosters, _offer: False)

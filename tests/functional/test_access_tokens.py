@@ -11,6 +11,7 @@ from click.testing import Result
 from flask import Flask
 from sqlmodel import select, update
 
+from app.api.caller import ADMINISTERS_FOR
 from app.api.oauth import tokens
 from app.api.oauth.commands import oauth_client, token
 from app.api.oauth.models import AccessToken, OAuthClient
@@ -21,6 +22,7 @@ from app.sandbox import Sandbox
 from tests.support.people import BIOLOGY, HISTORY, Visitor
 from tests.support.programs import READ, WRITE, bearer, list_with
 
+pytestmark = pytest.mark.usefixtures("unread_lists")
 FORM = {"name": "Weekly report", "days": "90", "groups": ["everything"]}
 
 
@@ -161,6 +163,20 @@ def test_a_token_is_as_strong_as_its_person_is_now(app: Flask, teacher: Visitor)
     assert list_with(app, secret).get_json() == []
     change(app, Enrollment, workflow_state=EnrollmentState.LEFT)
     assert list_with(app, secret).status_code == 404
+
+
+def test_an_administrators_token_works_for_a_month_after_their_last_launch(
+    app: Flask, sandbox: Sandbox, teacher: Visitor
+) -> None:
+    as_administrator = make(Visitor.launch(app, sandbox, "ingrid.bauer"))
+    as_teacher = make(teacher)
+    change(app, Enrollment, last_launch_at=utc_now() - ADMINISTERS_FOR + timedelta(minutes=1))
+    assert list_with(app, as_administrator).status_code == 200
+    change(app, Enrollment, last_launch_at=utc_now() - ADMINISTERS_FOR)
+    assert list_with(app, as_administrator).status_code == 404
+    assert list_with(app, as_teacher).status_code == 200
+    Visitor.launch(app, sandbox, "ingrid.bauer")
+    assert list_with(app, as_administrator).status_code == 200
 
 
 def test_a_token_reaches_its_persons_courses_alone(app: Flask, sandbox: Sandbox, teacher: Visitor) -> None:

@@ -24,6 +24,7 @@ from app.usage.models import CourseBudget, CourseTokens
 from tests.support.people import BIOLOGY, Visitor, begin_login, finish_launch
 from tests.support.programs import bearer, list_with
 
+pytestmark = pytest.mark.usefixtures("unread_lists")
 RESOURCE_LINK = "https://purl.imsglobal.org/spec/lti/claim/resource_link"
 CUSTOM = "https://purl.imsglobal.org/spec/lti/claim/custom"
 CONTEXT = "https://purl.imsglobal.org/spec/lti/claim/context"

@@ -40,6 +40,8 @@ from tests.support.programs import (
     sign_in,
 )
 
+pytestmark = pytest.mark.usefixtures("unread_lists")
+
 
 @pytest.fixture
 def program(app: Flask) -> Program:

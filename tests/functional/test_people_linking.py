@@ -22,6 +22,7 @@ from app.lti.setup.people import _BELONGINGS
 from app.sandbox import ABSENT, Sandbox, registration
 from tests.support.people import HISTORY, Visitor, begin_login, finish_launch
 
+pytestmark = pytest.mark.usefixtures("unread_lists")
 CUSTOM = "https://purl.imsglobal.org/spec/lti/claim/custom"
 DEPLOYMENT = "https://purl.imsglobal.org/spec/lti/claim/deployment_id"
 ROLES = "https://purl.imsglobal.org/spec/lti/claim/roles"

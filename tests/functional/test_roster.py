@@ -342,6 +342,28 @@ def test_a_role_lost_on_the_list_is_lost_at_once(
     assert teacher.get("/experiences").status_code == 401
 
 
+def test_a_role_lost_in_canvas_is_lost_to_a_token_that_is_used(
+    app: Flask, sandbox: Sandbox, place: SandboxCourse, teacher: Visitor
+) -> None:
+    teachers = sandbox.person("miriam.okafor").sub
+    answer_with(sandbox, member(teachers, LEARNER))
+    script = Script.of(app, teachers, course=str(place.canvas_id), last_used_at=utc_now())
+    assert script.get("/new").status_code == 200
+    until = time.monotonic() + 20
+    while script.get("/new").status_code != 403:
+        assert time.monotonic() < until, "the class list is still being read"
+    assert roster_requests(sandbox) == 1
+
+
+def test_a_students_token_has_no_list_read(
+    app: Flask, sandbox: Sandbox, place: SandboxCourse, teacher: Visitor
+) -> None:
+    Visitor.launch(app, sandbox, "amara.diallo", place.canvas_id)
+    script = Script.of(app, sandbox.person("amara.diallo").sub, course=str(place.canvas_id))
+    assert script.get().status_code == 200
+    assert services_row(app).roster_due_at is None
+
+
 def test_lists_know_neither_test_users_nor_administrators(
     app: Flask, sandbox: Sandbox, place: SandboxCourse, teacher: Visitor, rosters: Rosters
 ) -> None:
@@ -608,9 +630,9 @@ def test_only_those_who_read_transcripts_see_or_update_the_class(
     assert visitor.get(f"/experiences/{experience_id}/class").status_code == 403
     assert visitor.post(f"/experiences/{experience_id}/class").status_code == 403
     visitor.get(f"/experiences/{experience_id}")
+    assert roster_requests(sandbox) == 0
     script = Script.of(app, sandbox.person(who).sub, course=str(place.canvas_id))
     assert script.get(f"/{experience_id}/ai_conversations").status_code == 403
-    assert roster_requests(sandbox) == 0
 
 
 def test_without_a_list_students_appear_at_their_first_visit(

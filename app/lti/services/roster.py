@@ -102,14 +102,20 @@ class Rosters:
     def freshen(self, course_id: int) -> RosterStatus:
         """Have the list read in the background if it is older than five minutes; wait up to two seconds for it."""
         offer = self._offer(course_id)
-        if offer is not None and _is_due_at_visit(offer):
-            self._have_read(offer)
+        if offer is not None and self.begin(offer):
             offer = self._offer(course_id)
         until = time.monotonic() + WAIT_SECONDS
         while (status := _status_of(offer)).state is RosterState.READING and time.monotonic() < until:
             time.sleep(LOOK_EVERY_SECONDS)
             offer = self._offer(course_id)
         return status
+
+    def begin(self, offer: CourseServices) -> bool:
+        """Have the list read in the background if it is older than five minutes; False where it need not be."""
+        due = offer.roster_url is not None and _is_due_at_visit(offer)
+        if due:
+            self._have_read(offer)
+        return due
 
     def update(self, course_id: int) -> bool:
         """Have the list read now; False within a minute of the last time, and while it is being read."""

@@ -18,6 +18,7 @@ from tests.support.api import Script
 from tests.support.fake_model import FakeModel
 from tests.support.people import HISTORY, Visitor
 
+pytestmark = pytest.mark.usefixtures("unread_lists")
 FIELDS = {"title": "T", "learning_objective": "O", "pedagogical_guidance": "G"}
 CALLERS = {
     "teacher": "miriam.okafor",
