@@ -437,14 +437,19 @@ def _started_with(
 
 def _opening_key(client_key: str) -> str:
     """Return a start's key as its opening carries it: no message's, whose keys are one line each."""
-    return f"start\n{sha256(client_key.encode()).hexdigest()}"[:MAX_CLIENT_KEY]
+    return f"start\n{_digest(client_key)}"[:MAX_CLIENT_KEY]
 
 
 def _message_key(given: str) -> str:
     """Return a message's key as it is stored: one that is too long, or not one line, by its digest."""
     if len(given) <= MAX_CLIENT_KEY and given.isprintable():
         return given
-    return sha256(given.encode(errors="surrogatepass")).hexdigest()
+    return _digest(given)
+
+
+def _digest(key: str) -> str:
+    """Return what any key is told by; JSON may carry half of a surrogate pair."""
+    return sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def _add_conversation(

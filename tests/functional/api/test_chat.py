@@ -63,6 +63,12 @@ def test_starting_again_ends_what_was_active(students_script: Script, path: str,
     assert (refused.status_code, refused.json["code"]) == (409, "conversation_ended")
 
 
+def test_a_key_that_no_database_stores_is_a_key(students_script: Script, path: str) -> None:
+    key = {"data": r'{"client_key": "\ud800"}', "content_type": "application/json"}
+    first, second = (students_script.post(path, **key) for _ in range(2))
+    assert (first.status_code, first.json) == (201, second.json)
+
+
 @pytest.mark.parametrize("send", ["header", "body"])
 def test_a_repeated_start_begins_nothing_new(students_script: Script, path: str, send: str) -> None:
     key = {"headers": {"Idempotency-Key": "k"}} if send == "header" else {"json": {"client_key": "k"}}
