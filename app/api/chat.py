@@ -98,10 +98,15 @@ def send_message(identity: Identity, experience_id: int, conversation_id: int) -
     is being written. A message in which somebody writes of harming themselves is never refused; its reply waits.
     """
     fields = read_body()
-    session, client_key = request_session(), _client_key(fields) or uuid4().hex
+    session, client_key = request_session(), _client_key(fields)
     conversation = own_conversation(session, identity, experience_id, conversation_id, to_write=True)
     text = fields.get("message")
-    turn = service.send_message(session, conversation, text if isinstance(text, str) else "", client_key)
+    turn = service.send_message(
+        session,
+        conversation,
+        text if isinstance(text, str) else "",
+        uuid4().hex if client_key is None else client_key,
+    )
     failed = turn.reply.cut_short and not turn.reply.stopped and not turn.to_write
     if failed:
         turn = service.retry_reply(session, conversation, turn.reply.id)
@@ -165,6 +170,7 @@ def own_conversation(
     return conversation
 
 
-def _client_key(fields: dict[str, Any]) -> str | None:
-    key = fields.get("client_key") or request.headers.get("Idempotency-Key")
-    return key if isinstance(key, str) and key.strip() else None
+def _client_key(fields: dict[str, Any]) -> object:
+    """Return the key as it came, from the body or else the header; None for none and for a blank one."""
+    given = (fields.get("client_key"), request.headers.get("Idempotency-Key"))
+    return next((key for key in given if key is not None and str(key).strip()), None)

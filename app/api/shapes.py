@@ -267,7 +267,7 @@ class NoConversation(Shape):
 class ClientKey(BaseModel):
     """A request that may be sent again without being done twice."""
 
-    client_key: str | None = Field(
+    client_key: str | int | None = Field(
         default=None,
         description="Of your choice; sent again, it returns what it made before. It may stand in `Idempotency-Key` "
         "instead.",

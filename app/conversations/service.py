@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha256
 from itertools import pairwise
+from uuid import uuid4
 
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, Select, func, update
@@ -21,7 +22,7 @@ from app.conversations.safety.findings import Finding, is_in_danger, self_harm_i
 from app.conversations.safety.flags import note_findings
 from app.conversations.safety.safety import current_safety
 from app.database import utc_now
-from app.errors import AppError, ConflictError, NotFoundError
+from app.errors import AppError, ConflictError, FieldError, InvalidInputError, NotFoundError
 from app.experiences.models import Experience, WorkflowState
 from app.experiences.service import get_experience, list_experiences, mark_started
 from app.identity import Identity
@@ -207,12 +208,13 @@ def start_conversation(
     experience_id: int,
     *,
     instead_of: int | None,
-    client_key: str | None = None,
+    client_key: object = None,
 ) -> Start:
     """Begin a conversation, ending the active one that the person sees.
 
     ``instead_of`` is the id of that one, 0 for somebody who sees none, None for whichever there is. A repeated start,
-    told by what it replaces or by its ``client_key``, finds the conversation that the first one made.
+    told by what it replaces or by its ``client_key``, finds the conversation that the first one made. The key is as it
+    came from outside: raises `InvalidInputError` for one that is neither text nor an integer.
     """
     identity.require_conversations()
     experience = get_experience(session, identity, experience_id)
@@ -221,7 +223,8 @@ def start_conversation(
     current = latest_conversation(session, identity, experience)
     if current is not None:
         session.refresh(current, with_for_update=True)
-    if repeated := _started_with(session, identity, experience, client_key):
+    opening_key = None if client_key is None else _opening_key(client_key)
+    if repeated := _started_with(session, identity, experience, opening_key):
         return Start(repeated, None)
     if current is not None and current.active:
         if instead_of not in {None, current.id}:
@@ -229,7 +232,7 @@ def start_conversation(
         end_conversation(session, current)
     try:
         with session.begin_nested():
-            return _add_conversation(session, identity, experience, client_key)
+            return _add_conversation(session, identity, experience, opening_key)
     except IntegrityError:  # another worker was first
         started = latest_conversation(session, identity, experience)
         if started is None:
@@ -278,21 +281,24 @@ def turns_left(conversation: Conversation, messages: Sequence[Message]) -> int:
 
 
 def send_message(
-    session: Session, conversation: Conversation, text: str, client_key: str, *, seen: int | None = None
+    session: Session, conversation: Conversation, text: str, client_key: object, *, seen: int | None = None
 ) -> Turn:
     """Store what the student wrote and an empty reply to it, before any model is called.
 
     The conversation must be locked (`conversation_for` with ``to_write``), so that its turns follow one another. The
-    same ``client_key`` sent again returns the same turn. ``seen`` is the newest message that the sender has read,
-    where that is known: a conversation that has gone on since is not forked. Raises an `AppError` for what cannot be
-    sent now, unless it speaks of self-harm (`_hear`).
+    same ``client_key``, text or an integer, sent again returns the same turn. ``seen`` is the newest message that the
+    sender has read, where that is known: a conversation that has gone on since is not forked. Raises an `AppError` for
+    what cannot be sent now, unless it speaks of self-harm (`_hear`).
     """
-    messages = messages_of(session, conversation)
-    client_key = _message_key(client_key)
-    if repeated := _turn_in(messages, client_key):
+    messages, text = messages_of(session, conversation), clean_text(text)
+    try:
+        key = _message_key(client_key)
+    except InvalidInputError as refusal:
+        return _add_turn(session, conversation, messages, _kept_of(text, messages, refusal), uuid4().hex)
+    if repeated := _turn_in(messages, key):
         return repeated
-    heard = _hear(session, conversation, messages, clean_text(text), seen)
-    return _add_turn(session, conversation, messages, heard, client_key)
+    heard = _hear(session, conversation, messages, text, seen)
+    return _add_turn(session, conversation, messages, heard, key)
 
 
 def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> Turn:
@@ -417,10 +423,10 @@ def _latest_own(identity: Identity) -> Select[int | None, int]:
 
 
 def _started_with(
-    session: Session, identity: Identity, experience: Experience, client_key: str | None
+    session: Session, identity: Identity, experience: Experience, opening_key: str | None
 ) -> Conversation | None:
     """Find the conversation that the person's start with this key made."""
-    if client_key is None:
+    if opening_key is None:
         return None
     return session.exec(
         select(Conversation)
@@ -430,21 +436,31 @@ def _started_with(
             Conversation.user_id == identity.user.id,
             Conversation.is_preview == identity.converses_as_preview,
             Message.speaker == Speaker.PERSONA,
-            Message.client_key == _opening_key(client_key),
+            Message.client_key == opening_key,
         )
     ).first()
 
 
-def _opening_key(client_key: str) -> str:
+def _opening_key(given: object) -> str:
     """Return a start's key as its opening carries it: no message's, whose keys are one line each."""
-    return f"start\n{_digest(client_key)}"[:MAX_CLIENT_KEY]
+    return f"start\n{_digest(_key_text(given))}"[:MAX_CLIENT_KEY]
 
 
-def _message_key(given: str) -> str:
+def _message_key(given: object) -> str:
     """Return a message's key as it is stored: one that is too long, or not one line, by its digest."""
+    given = _key_text(given)
     if len(given) <= MAX_CLIENT_KEY and given.isprintable():
         return given
     return _digest(given)
+
+
+def _key_text(given: object) -> str:
+    """Return a key as text. Raises `InvalidInputError` for one that is neither text nor an integer."""
+    if isinstance(given, int) and not isinstance(given, bool):
+        return str(given)
+    if not isinstance(given, str):
+        raise InvalidInputError({"client_key": [FieldError("invalid", "must be text or an integer")]})
+    return given
 
 
 def _digest(key: str) -> str:
@@ -453,7 +469,7 @@ def _digest(key: str) -> str:
 
 
 def _add_conversation(
-    session: Session, identity: Identity, experience: Experience, client_key: str | None
+    session: Session, identity: Identity, experience: Experience, opening_key: str | None
 ) -> Start:
     require_budget(session, experience.id)
     spend(session, identity.user.id, Kind.START)
@@ -467,7 +483,7 @@ def _add_conversation(
     session.add(conversation)
     session.flush()
     opening = _opening(conversation, experience.opening_line)
-    opening.client_key = _opening_key(client_key) if client_key else None
+    opening.client_key = opening_key
     session.add(opening)
     session.flush()
     return Start(conversation, opening)

@@ -327,6 +327,11 @@ class TestRefused:
         assert response.status_code == 200, response.text
         assert "555 0100" in response.json["messages"][-2]["notice"]
 
+    def test_no_key_stands_against_it(self, conversation_id: int, students_script: Script) -> None:
+        path = f"/1/conversations/{conversation_id}/messages"
+        response = students_script.post(path, json={"message": WISH, "client_key": ["k"]})
+        assert "555 0100" in response.json["messages"][-2]["notice"]
+
 
 def send_below(visitor: Visitor, conversation_id: int, text: str, seen: int) -> Any:
     """Send from a page that shows no message after `seen`."""

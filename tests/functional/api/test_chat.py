@@ -76,6 +76,27 @@ def test_a_repeated_start_begins_nothing_new(students_script: Script, path: str,
     assert (first.status_code, first.json) == (second.status_code, second.json)
 
 
+def test_an_integer_is_a_key_as_its_digits_are(students_script: Script, path: str, conversation: str) -> None:
+    started = [students_script.post(path, json={"client_key": key}).json["id"] for key in (7, "7", 0, "0")]
+    assert started[0] == started[1] != started[2] == started[3]
+    messages = f"{path}/{started[3]}/messages"
+    sent = [students_script.post(messages, json={"message": "Hi", "client_key": key}) for key in (7, "7")]
+    assert sent[0].json == sent[1].json
+
+
+@pytest.mark.parametrize("key", [1.5, True, ["k"], {"k": "k"}], ids=repr)
+def test_what_is_no_key_is_refused(
+    students_script: Script, path: str, conversation: str, fake_model: FakeModel, key: object
+) -> None:
+    invalid = {"attribute": "client_key", "type": "invalid", "message": "must be text or an integer"}
+    refusal = (400, {"errors": {"client_key": [invalid]}})
+    for address in (path, f"{conversation}/messages"):
+        response = students_script.post(address, json={"message": "Hello", "client_key": key})
+        assert (response.status_code, response.json) == refusal
+    assert len(students_script.get(path).json["messages"]) == 1
+    assert fake_model.requests == []
+
+
 def test_a_message_is_answered_with_the_conversation(
     students_script: Script, conversation: str, fake_model: FakeModel
 ) -> None:
