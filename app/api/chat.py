@@ -68,7 +68,7 @@ def start_conversation(identity: Identity, experience_id: int) -> Response:
         session, identity, experience_id, instead_of=None, client_key=client_key
     )
     opening = started.opening or service.messages_of(session, started.conversation)[0]
-    if opening.cut_short and started.conversation.active:
+    if service.may_be_retried(session, started.conversation, opening):
         opening = service.retry_reply(session, started.conversation, opening.id).reply
         started = service.Start(started.conversation, opening)
     release_request_session()
@@ -94,8 +94,9 @@ def send_message(identity: Identity, experience_id: int, conversation_id: int) -
     """Send a message of at most 4,000 characters and wait for the reply.
 
     With `Accept: text/event-stream` the reply arrives as it is written. Sent again with the same client key, the
-    message is not doubled: the same turn is answered, and a reply that failed is tried again. 409 while another reply
-    is being written. A message in which somebody writes of harming themselves is never refused; its reply waits.
+    message is not doubled: the same turn is answered, and a reply that failed is tried again unless the conversation
+    has gone on or ended since. 409 while another reply is being written. A message in which somebody writes of harming
+    themselves is never refused; its reply waits.
     """
     fields = read_body()
     session, client_key = request_session(), _client_key(fields)
@@ -107,8 +108,8 @@ def send_message(identity: Identity, experience_id: int, conversation_id: int) -
         text if isinstance(text, str) else "",
         uuid4().hex if client_key is None else client_key,
     )
-    failed = turn.reply.cut_short and not turn.reply.stopped and not turn.to_write
-    if failed:
+    over = not turn.to_write and not turn.reply.stopped
+    if over and service.may_be_retried(session, conversation, turn.reply):
         turn = service.retry_reply(session, conversation, turn.reply.id)
     release_request_session()
     begin_turn(conversation, turn)

@@ -15,7 +15,7 @@ from app.conversations.feedback import feedback_of
 from app.conversations.models import Conversation, Message
 from app.conversations.progress import progress_of
 from app.conversations.running import moderations, replies
-from app.conversations.service import messages_of
+from app.conversations.service import may_be_retried, messages_of
 from app.database import database
 from app.errors import AppError
 
@@ -48,7 +48,7 @@ def answer_turn(
     if asked == "text/event-stream":
         stream = stream_with_context(_events(conversation.id, reply.id, growing, message))
         return Response(stream, status, mimetype=asked, headers={"X-Accel-Buffering": "no"})
-    _require_reply(_settled(growing))
+    _require_reply(conversation.id, _settled(growing))
     if message is not None:
         moderations().looked_at(message)
     return json_response(_stored_json(conversation.id), status)
@@ -95,15 +95,19 @@ def _notice(message: Message | None) -> Iterator[bytes]:
 
 def _last_event(conversation_id: int, reply: Message) -> bytes:
     try:
-        _require_reply(reply)
+        _require_reply(conversation_id, reply)
     except ReplyFailedError as error:
         return _event("error", error_json(error))
     return _event("done", _stored_json(conversation_id))
 
 
-def _require_reply(reply: Message) -> None:
-    if reply.cut_short and not reply.stopped:
-        raise ReplyFailedError(reply)
+def _require_reply(conversation_id: int, reply: Message) -> None:
+    """Raise `ReplyFailedError` for a reply that failed; one that nobody can try again is answered as it stands."""
+    if not reply.cut_short or reply.stopped:
+        return
+    with database().snapshot() as session:
+        if may_be_retried(session, session.get_one(Conversation, conversation_id), reply):
+            raise ReplyFailedError(reply)
 
 
 def _settled(growing: Iterable[str | Message | None]) -> Message:

@@ -301,6 +301,11 @@ def send_message(
     return _add_turn(session, conversation, messages, heard, key)
 
 
+def may_be_retried(session: Session, conversation: Conversation, reply: Message) -> bool:
+    """Tell whether a reply was cut short and can be written again: the newest, while the conversation goes on."""
+    return reply.cut_short and conversation.active and newest_message(session, conversation).id == reply.id
+
+
 def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> Turn:
     """Set a failed or interrupted reply to be written again; it must be the last message. Raises an `AppError`.
 

@@ -189,6 +189,52 @@ def test_a_reply_that_failed_says_so_plainly_and_is_tried_again_by_the_same_key(
     assert said(again.json)[1:] == [("User", "Sorry."), ("Assistant", "Well?")]
 
 
+@pytest.mark.parametrize("stream", [{}, STREAM], ids=["json", "stream"])
+def test_a_reply_that_failed_before_others_came_is_told_as_it_stands(
+    students_script: Script, conversation: str, fake_model: FakeModel, stream: dict[str, str]
+) -> None:
+    first, second = ({"message": text, "client_key": text} for text in ("One", "Two"))
+    fake_model.fail_with(401)
+    assert students_script.post(f"{conversation}/messages", json=first).status_code == 503
+    fake_model.reply_with("Well?")
+    assert students_script.post(f"{conversation}/messages", json=second).status_code == 200
+    again = students_script.post(f"{conversation}/messages", json=first, headers=stream, buffered=True)
+    assert again.status_code == 200, again.text
+    shown = events(again)[-1][1] if stream else again.json
+    assert [message["state"] for message in shown["messages"]] == [
+        "complete",
+        "complete",
+        "failed",
+        "complete",
+        "complete",
+    ]
+
+
+def test_a_turn_of_a_conversation_that_has_ended_is_told_as_it_stands(
+    students_script: Script, conversation: str, fake_model: FakeModel
+) -> None:
+    body = {"message": "Sorry.", "client_key": "k"}
+    fake_model.fail_with(401)
+    assert students_script.post(f"{conversation}/messages", json=body).status_code == 503
+    students_script.delete(conversation)
+    again = students_script.post(f"{conversation}/messages", json=body)
+    assert again.status_code == 200, again.text
+    assert (again.json["workflow_state"], again.json["messages"][-1]["state"]) == ("ended", "failed")
+
+
+def test_a_start_whose_opening_failed_is_told_as_it_stands_once_the_student_has_written(
+    students_script: Script, teacher: Visitor, fake_model: FakeModel
+) -> None:
+    path = f"/{teacher.write_experience(opening_line='')}/conversations"
+    fake_model.fail_with(401)
+    assert students_script.post(path, json={"client_key": "k"}).status_code == 503
+    fake_model.reply_with("Well?")
+    began = students_script.get(path).json["id"]
+    students_script.post(f"{path}/{began}/messages", json={"message": "Hello?"})
+    again = students_script.post(path, json={"client_key": "k"})
+    assert (again.status_code, len(again.json["messages"])) == (201, 3)
+
+
 def test_a_reply_that_fails_while_it_streams_ends_with_an_error(
     students_script: Script, conversation: str, fake_model: FakeModel
 ) -> None:
