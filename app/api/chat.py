@@ -95,8 +95,8 @@ def send_message(identity: Identity, experience_id: int, conversation_id: int) -
 
     With `Accept: text/event-stream` the reply arrives as it is written. Sent again with the same client key, the
     message is not doubled: the same turn is answered, and a reply that failed is tried again unless the conversation
-    has gone on or ended since. 409 while another reply is being written. A message in which somebody writes of harming
-    themselves is never refused; its reply waits.
+    has gone on or ended since. With another text: 409 `client_key_reused`. 409 `turn_in_progress` while another reply
+    is being written. A message in which somebody writes of harming themselves is never refused; its reply waits.
     """
     fields = read_body()
     session, client_key = request_session(), _client_key(fields)

@@ -9,7 +9,6 @@ from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha256
 from itertools import pairwise
-from uuid import uuid4
 
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, Select, func, update
@@ -95,6 +94,15 @@ class NothingToRetryError(ConflictError):
 
     code = "nothing_to_retry"
     message = _l("This reply did not fail, or the conversation has moved on. Reload the page.")
+
+
+class ClientKeyReusedError(ConflictError):
+    """Sending another text with the key of an earlier message."""
+
+    code = "client_key_reused"
+    message = _l(
+        "Another message was sent with the same key, so this one was not sent. Reload the page, then send it again."
+    )
 
 
 class Status(StrEnum):
@@ -286,17 +294,19 @@ def send_message(
     """Store what the student wrote and an empty reply to it, before any model is called.
 
     The conversation must be locked (`conversation_for` with ``to_write``), so that its turns follow one another. The
-    same ``client_key``, text or an integer, sent again returns the same turn. ``seen`` is the newest message that the
-    sender has read, where that is known: a conversation that has gone on since is not forked. Raises an `AppError` for
-    what cannot be sent now, unless it speaks of self-harm (`_hear`).
+    same ``client_key``, text or an integer, sent again with the same text returns the same turn. ``seen`` is the newest
+    message that the sender has read, where that is known: a conversation that has gone on since is not forked. Raises
+    an `AppError` for what cannot be sent now, unless it speaks of self-harm (`_hear`).
     """
     messages, text = messages_of(session, conversation), clean_text(text)
     try:
         key = _message_key(client_key)
-    except InvalidInputError as refusal:
-        return _add_turn(session, conversation, messages, _kept_of(text, messages, refusal), uuid4().hex)
-    if repeated := _turn_in(messages, key):
-        return repeated
+        if repeated := _turn_in(messages, key, text):
+            return repeated
+    except (InvalidInputError, ClientKeyReusedError) as refusal:
+        key = _digest(f"{client_key!r}\n{text}")
+        repeated = _turn_in(messages, key, text)
+        return repeated or _add_turn(session, conversation, messages, _kept_of(text, messages, refusal), key)
     heard = _hear(session, conversation, messages, text, seen)
     return _add_turn(session, conversation, messages, heard, key)
 
@@ -563,14 +573,19 @@ def _require_leave(
 
 
 def _kept_of(text: str, messages: Sequence[Message], refusal: AppError) -> _Heard:
-    """Take in a message of self-harm that is refused; of one that is too long, as much as fits around those words.
+    """Take in a message of self-harm that is refused. Raises the `refusal` for any other."""
+    heard = _hear_danger(text)
+    if heard is None or sum(message.notice is not None for message in messages) >= MOST_KEPT:
+        raise refusal
+    return heard
 
-    Raises the `refusal` for any other.
-    """
+
+def _hear_danger(text: str) -> _Heard | None:
+    """Take in as much of a text as fits around words of self-harm; None where there are none."""
     findings = current_safety().look_at(text[:LOOKED_AT], Speaker.STUDENT)
     found = self_harm_in(findings)
-    if found is None or sum(message.notice is not None for message in messages) >= MOST_KEPT:
-        raise refusal
+    if found is None:
+        return None
     if len(text) <= MAX_MESSAGE:
         return _Heard(text, findings, waits=True)
     start = max(0, found.start - MAX_MESSAGE // 2)
@@ -602,12 +617,23 @@ def _add_turn(
     return Turn(message, reply, to_write=not heard.waits, said=(*before, message))
 
 
-def _turn_in(messages: Sequence[Message], client_key: str) -> Turn | None:
-    """Find the turn that was sent with this key; its reply comes right after its message."""
+def _turn_in(messages: Sequence[Message], client_key: str, text: str) -> Turn | None:
+    """Find the turn that was sent with this key; its reply comes right after its message.
+
+    Raises `ClientKeyReusedError` where its message is another, which would be lost without a word.
+    """
     for message, reply in pairwise(messages):
         if message.speaker is Speaker.STUDENT and message.client_key == client_key:
+            if text and text != message.text and not _was_cut_to(message.text, text):
+                raise ClientKeyReusedError(log=f"message {message.id}")
             return Turn(message, reply, to_write=False)
     return None
+
+
+def _was_cut_to(stored: str, text: str) -> bool:
+    """Tell whether a text that is too long was stored so, because it speaks of self-harm."""
+    heard = _hear_danger(text) if len(text) > MAX_MESSAGE else None
+    return heard is not None and heard.text == stored
 
 
 def _end(session: Session, conversation: Conversation, *, completed: bool) -> None:

@@ -327,10 +327,24 @@ class TestRefused:
         assert response.status_code == 200, response.text
         assert "555 0100" in response.json["messages"][-2]["notice"]
 
-    def test_no_key_stands_against_it(self, conversation_id: int, students_script: Script) -> None:
+    def test_no_key_stands_against_it(
+        self, app: Flask, conversation_id: int, students_script: Script
+    ) -> None:
         path = f"/1/conversations/{conversation_id}/messages"
-        response = students_script.post(path, json={"message": WISH, "client_key": ["k"]})
-        assert "555 0100" in response.json["messages"][-2]["notice"]
+        students_script.post(path, json={"message": "Hello", "client_key": "k"})
+        for key in (["k"], "k"):
+            for _ in range(2):
+                response = students_script.post(path, json={"message": WISH, "client_key": key})
+                assert "555 0100" in response.json["messages"][-2]["notice"]
+        assert [message.text for message in stored(app)[1::2]] == ["Hello", WISH, WISH]
+
+    def test_one_that_was_cut_is_the_same_message_again(
+        self, app: Flask, student: Visitor, conversation_id: int
+    ) -> None:
+        text = f"{'la ' * 1000}{WISH} {'la ' * 1000}"
+        for _ in range(2):
+            assert "notice" in names(student.send(conversation_id, text, key="k"))
+        assert len(stored(app)) == 3
 
 
 def send_below(visitor: Visitor, conversation_id: int, text: str, seen: int) -> Any:

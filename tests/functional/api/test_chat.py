@@ -131,6 +131,21 @@ def test_the_same_key_returns_the_same_turn(
     assert len(fake_model.requests) >= 1
 
 
+def test_a_key_that_comes_with_another_text_is_refused(
+    students_script: Script, path: str, conversation: str
+) -> None:
+    sent = {"message": "Sorry.\r\nReally.", "client_key": "k"}
+    assert students_script.post(f"{conversation}/messages", json=sent).status_code == 200
+    for text in ("Sorry.", "Sorry.\nReally!", "a" * 4001):
+        other = students_script.post(f"{conversation}/messages", json=sent | {"message": text})
+        assert (other.status_code, other.json["code"]) == (409, "client_key_reused")
+        assert not other.json["retryable"]
+    for text in (" Sorry.\nReally.\0", ""):
+        same = students_script.post(f"{conversation}/messages", json=sent | {"message": text})
+        assert same.status_code == 200, same.text
+    assert len(students_script.get(path).json["messages"]) == 3
+
+
 @pytest.mark.parametrize(
     ("body", "status", "error"),
     [
