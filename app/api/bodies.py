@@ -31,6 +31,8 @@ def from_form(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _read_json() -> dict[str, Any]:
+    if not request.get_data():
+        return {}
     try:
         fields = request.get_json()
     except (BadRequest, RecursionError) as error:
