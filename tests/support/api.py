@@ -41,7 +41,9 @@ class Script:
         return cls(app.test_client(), token, course)
 
     def ask(self, method: str, path: str = "", **options: Any) -> TestResponse:
-        headers = {"Authorization": f"Bearer {self.token}"} | options.pop("headers", {})
+        """Send a request; a header of None is left out."""
+        given = {"Authorization": f"Bearer {self.token}"} | options.pop("headers", {})
+        headers = {name: value for name, value in given.items() if value is not None}
         address = f"/api/v1/courses/{self.course}/ai_experiences{path}"
         return self.client.open(address, method=method, headers=headers, **options)
 

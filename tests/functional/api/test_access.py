@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from sqlmodel import select
 
+import app.api.wiring  # noqa: F401 - it declares the endpoints
 from app.api.endpoints import endpoints
 from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
 from app.database import utc_now
@@ -87,8 +88,9 @@ class Scene:
 
     ids: dict[str, int]
 
-    def ask(self, script: Script, request: Request) -> Any:
-        options = {} if request.body is None else {"json": request.body}
+    def ask(self, script: Script, request: Request, **options: Any) -> Any:
+        if request.body is not None:
+            options["json"] = request.body
         return script.ask(request.method, request.path.format(**self.ids), **options)
 
 
@@ -131,6 +133,13 @@ def test_people_of_the_course_are_answered_by_their_role(
 
 
 STRANGERS: dict[str, Callable[[Flask, Sandbox], Script]] = {}
+NAMESAKES: dict[str, Callable[[Flask, Sandbox], Script]] = {}
+
+
+def namesake(make: Callable[[Flask, Sandbox], Script]) -> Callable[[Flask, Sandbox], Script]:
+    """A stranger to the course, with one of their own that has the same id."""
+    NAMESAKES[make.__name__.replace("_", " ")] = make
+    return make
 
 
 def stranger(make: Callable[[Flask, Sandbox], Script]) -> Callable[[Flask, Sandbox], Script]:
@@ -154,7 +163,7 @@ def a_teacher_who_has_left(app: Flask, sandbox: Sandbox) -> Script:
     return Script.of(app, sub)
 
 
-@stranger
+@namesake
 def a_teacher_of_a_course_with_the_same_id_at_another_platform(app: Flask, sandbox: Sandbox) -> Script:
     platform_id, _course = another_platform(app)
     with app.extensions["database"].transaction() as session:
@@ -166,7 +175,7 @@ def a_teacher_of_a_course_with_the_same_id_at_another_platform(app: Flask, sandb
     return Script.of(app, "somebody else's teacher")
 
 
-@stranger
+@namesake
 def a_service_of_another_platform(app: Flask, sandbox: Sandbox) -> Script:
     platform_id, _course = another_platform(app)
     with app.extensions["database"].transaction() as session:
@@ -213,11 +222,28 @@ def another_platform(app: Flask) -> tuple[int, int]:
 @pytest.mark.parametrize("who", STRANGERS)
 def test_to_a_stranger_nothing_is_there(app: Flask, sandbox: Sandbox, scene: Scene, who: str) -> None:
     script = STRANGERS[who](app, sandbox)
-    inside = [request for request in REQUESTS.values() if "{e}" in request.path]
-    answers = [scene.ask(script, request) for request in inside]
-    assert [(answer.status_code, answer.json) for answer in answers] == [
-        (404, {"error": "Resource Not Found"})
-    ] * len(inside)
+    for request in REQUESTS.values():
+        assert_not_there(scene.ask(script, request))
+
+
+@pytest.mark.parametrize("who", NAMESAKES)
+def test_who_has_another_course_of_the_same_id_finds_that_alone(
+    app: Flask, sandbox: Sandbox, scene: Scene, teachers_script: Script, who: str
+) -> None:
+    script = NAMESAKES[who](app, sandbox)
+    for request in REQUESTS.values():
+        if "{e}" in request.path:
+            assert_not_there(scene.ask(script, request))
+    assert script.get().json == []
+    assert script.get("/new").status_code == 200
+    created = script.post(json=FIELDS)
+    assert created.status_code == 201
+    assert [each["id"] for each in script.get().json] == [created.json["id"]]
+    assert [each["id"] for each in teachers_script.get().json] == [scene.ids["e"]]
+
+
+def assert_not_there(response: Any) -> None:
+    assert (response.status_code, response.json) == (404, {"error": "Resource Not Found"})
 
 
 NO_TOKENS = {
@@ -240,8 +266,9 @@ def test_a_token_that_is_not_good_opens_nothing(
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic dGVhY2hlcjp4", "Token x"], ids=repr)
 def test_without_a_token_nothing_is_opened(app: Flask, scene: Scene, header: str | None) -> None:
-    headers = {} if header is None else {"Authorization": header}
-    assert_unauthenticated(app.test_client().get("/api/v1/courses/1101/ai_experiences", headers=headers))
+    script = Script(app.test_client(), "")
+    for request in REQUESTS.values():
+        assert_unauthenticated(scene.ask(script, request, headers={"Authorization": header}))
 
 
 def assert_unauthenticated(response: Any) -> None:
