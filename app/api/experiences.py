@@ -39,6 +39,7 @@ _SEEN_BY_ALL = (
     "description",
     "learning_objective",
     "learning_objectives",
+    "evaluation_metrics",
     "workflow_state",
     "created_at",
     "updated_at",
@@ -50,7 +51,6 @@ _SEEN_BY_WRITERS = (
     "pedagogical_guidance",
     "persona_name",
     "opening_line",
-    "evaluation_metrics",
     "max_turns",
 )
 _WRITERS_ONLY = (HTTPStatus.FORBIDDEN,)
@@ -77,9 +77,11 @@ def list_experiences(identity: Identity) -> Response:
         limit=asked.size,
         offset=asked.offset,
     )
-    writes = identity.may(Right.WRITE_EXPERIENCES)
-    names = (*_SEEN_BY_WRITERS, "completed_count") if writes else _SEEN_BY_STUDENTS
-    rows = [_columns(identity, each, names) for each in page.entries]
+    if identity.may(Right.WRITE_EXPERIENCES):
+        names = (*_SEEN_BY_WRITERS, "completed_count")
+        rows = [_columns(identity, each, names) for each in page.entries]
+    else:
+        rows = [_student_columns(identity, each, _SEEN_BY_STUDENTS) for each in page.entries]
     return add_links(json_response(rows), asked, page.total)
 
 
@@ -98,7 +100,7 @@ def show_experience(identity: Identity, experience_id: int) -> Response:
     if identity.may(Right.WRITE_EXPERIENCES):
         return json_response(written_json(identity, experience) | {"can_manage": True})
     status = status_of(latest_conversation(session, identity, experience))
-    shown = _columns(identity, experience, _SEEN_BY_ALL)
+    shown = _student_columns(identity, experience, _SEEN_BY_ALL)
     return json_response(shown | {"submission_status": status, "can_manage": False})
 
 
@@ -162,6 +164,16 @@ def written_json(identity: Identity, experience: Experience) -> Json:
 def _columns(identity: Identity, experience: Experience | ListedExperience, names: tuple[str, ...]) -> Json:
     rendered = {name: getattr(experience, name) for name in names}
     return rendered | {"course_id": canvas_number(identity.course.canvas_course_id)}
+
+
+def _student_columns(
+    identity: Identity, experience: Experience | ListedExperience, names: tuple[str, ...]
+) -> Json:
+    """Render an experience with those metrics alone of which learners are shown what an evaluation says."""
+    shown = [
+        each for each in experience.evaluation_metrics if each["enabled"] and each["visible_to_learners"]
+    ]
+    return _columns(identity, experience, names) | {"evaluation_metrics": shown}
 
 
 def _form(values: Json | None, page: str, **ids: Any) -> BaseResponse:  # noqa: ANN401 - the page's

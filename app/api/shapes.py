@@ -39,6 +39,10 @@ class ListedExperience(Shape):
     description: str
     learning_objective: str = Field(description="The learning objectives, a line each.")
     learning_objectives: list[str] = Field(max_length=MAX_OBJECTIVES)
+    evaluation_metrics: list[EvaluationMetric] = Field(
+        max_length=MAX_METRICS,
+        description="To those who do not write, the enabled ones that are visible to learners.",
+    )
     workflow_state: WorkflowState
     course_id: int | None = Field(description="The Canvas course id; null where the platform gives none.")
     created_at: datetime = Field(description="UTC, to the second.")
@@ -58,7 +62,6 @@ class AiExperience(ListedExperience):
     pedagogical_guidance: str
     persona_name: str = Field(description="Who speaks; empty for whoever the guidance describes.")
     opening_line: str = Field(description="The persona's first words; empty where the model finds them.")
-    evaluation_metrics: list[EvaluationMetric] = Field(max_length=MAX_METRICS)
     max_turns: int | None = Field(
         description="Messages that a student may send in a conversation; null for 200."
     )

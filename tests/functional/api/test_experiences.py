@@ -34,3 +34,22 @@ def test_students_list_what_is_published(teachers_script: Script, students_scrip
     assert seen["workflow_state"] == "published"
     assert seen["submission_status"] == "not_started"
     assert "facts" not in seen
+
+
+def test_students_see_the_metrics_that_are_for_them(teachers_script: Script, students_script: Script) -> None:
+    metrics = [
+        {
+            "name": f"{enabled} {visible}",
+            "description": "",
+            "enabled": enabled,
+            "visible_to_learners": visible,
+        }
+        for enabled in (True, False)
+        for visible in (True, False)
+    ]
+    new = NEW | {"workflow_state": "published", "evaluation_metrics": metrics}
+    created = teachers_script.post(json=new).json
+    assert created["evaluation_metrics"] == metrics
+    (listed,) = students_script.get().json
+    shown = students_script.get(f"/{created['id']}").json
+    assert listed["evaluation_metrics"] == shown["evaluation_metrics"] == metrics[:1]
