@@ -68,7 +68,8 @@ def give_feedback(
 
     ``vote`` and the reason, ``feedback_message``, are as they came from outside. The reason is looked at as a message
     is: who writes of harming themselves finds help, and teachers are told. Raises `InvalidInputError` for a vote
-    that is none or a reason over 1,000 characters, `NotFoundError` for what is no reply, `ReplyNotCompleteError`.
+    that is none or a reason that is no text or over 1,000 characters, `NotFoundError` for what is no reply,
+    `ReplyNotCompleteError`.
     """
     values = _checked(vote, feedback_message)
     _require_own(identity, conversation)
@@ -134,10 +135,12 @@ def _require_own(identity: Identity, conversation: Conversation) -> None:
 
 def _checked(vote: object, feedback_message: object) -> dict[str, str]:
     """Return the columns of what came from outside. Raises `InvalidInputError`."""
-    reason = clean_text(feedback_message) if isinstance(feedback_message, str) else ""
     errors = {}
     if vote not in list(Vote):
         errors["vote"] = [FieldError("inclusion", "is not included in the list")]
+    if not isinstance(feedback_message, str | None):
+        errors["feedback_message"] = [FieldError("invalid", "must be text")]
+    reason = clean_text(feedback_message) if isinstance(feedback_message, str) else ""
     if len(reason) > MAX_FEEDBACK:
         too_long = f"is too long (maximum is {MAX_FEEDBACK} characters)"
         errors["feedback_message"] = [FieldError("too_long", too_long, MAX_FEEDBACK)]

@@ -317,6 +317,18 @@ def test_a_vote_that_is_none_is_refused(students_script: Script, path: str, conv
     assert (response.status_code, list(response.json["errors"])) == (400, ["vote"])
 
 
+@pytest.mark.parametrize("reason", [7, True, ["Too rude."], {"text": "Too rude."}], ids=repr)
+def test_a_reason_that_is_no_text_is_refused(
+    students_script: Script, path: str, conversation: str, reason: object
+) -> None:
+    (opening,) = students_script.get(path).json["messages"]
+    body = {"vote": "disliked", "feedback_message": reason}
+    response = students_script.post(f"{conversation}/messages/{opening['id']}/feedback", json=body)
+    invalid = {"attribute": "feedback_message", "type": "invalid", "message": "must be text"}
+    assert (response.status_code, response.json) == (400, {"errors": {"feedback_message": [invalid]}})
+    assert students_script.get(path).json["messages"][0]["feedback"] is None
+
+
 def test_teachers_try_it_and_count_nowhere(
     app: Flask, sandbox: Sandbox, teachers_script: Script, path: str
 ) -> None:
