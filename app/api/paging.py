@@ -51,7 +51,9 @@ def _relations(page: PageAsked, total: int) -> Iterator[tuple[str, int]]:
 
 
 def _address(page: PageAsked, number: int) -> str:
+    # A token that was put into the address, as Canvas takes them, is not for anybody who keeps links.
     asked = request.args.to_dict(flat=False) | {"page": [number], "per_page": [page.size]}
+    asked.pop("access_token", None)
     return f"{current_settings().app_url}{quote(request.path)}?{urlencode(asked, doseq=True)}"
 
 

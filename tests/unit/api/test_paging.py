@@ -124,6 +124,11 @@ def test_links_keep_what_was_asked_for() -> None:
     }
 
 
+def test_links_repeat_no_token() -> None:
+    address = links("access_token=aix_secret&page=1&access_token=another", total=25)["next"]
+    assert parse_qs(urlsplit(address).query) == {"page": ["2"], "per_page": ["10"]}
+
+
 def test_links_begin_with_the_public_address_whatever_the_request_named() -> None:
     with app.test_request_context(LIST, base_url="http://evil.example"):
         link = add_links(Response(), page_asked(), 1).headers["Link"]
