@@ -679,6 +679,16 @@ def test_an_assertion_must_be_the_programs_own_and_fresh(signer: Program, change
     assert error_of(signed(signer, assertion(signer, **changes)), 401) == "invalid_client"
 
 
+def test_a_client_id_beside_an_assertion_must_be_the_same(signer: Program, service: Program) -> None:
+    """RFC 7521, section 4.2."""
+    for client_id in (signer.client_id, ""):
+        same = signed(signer, assertion(signer, jti=f"with {client_id}"), client_id=client_id)
+        assert same.status_code == 200, same.text
+    for client_id in (service.client_id, "unknown"):
+        answer = signed(signer, assertion(signer, jti=f"with {client_id}"), client_id=client_id)
+        assert error_of(answer, 401) == "invalid_client"
+
+
 def test_an_assertion_by_another_key_is_refused(signer: Program) -> None:
     assert error_of(signed(signer, assertion(signer, OTHER_KEY)), 401) == "invalid_client"
     unknown = assertion(signer, header={"kid": "second"})

@@ -48,11 +48,15 @@ class SignedAssertion(JWTBearerClientAssertion):
     def __call__(self, query_client: Any, request: OAuth2Request) -> Any:  # noqa: ANN401 - as Authlib calls it
         """Return the program that an assertion is of; None without one. Raises `InvalidClientError`."""
         try:
-            return super().__call__(query_client, request)
+            program = super().__call__(query_client, request)
         except OAuth2Error:
             raise
         except (JoseError, KeySetError, ValueError, TypeError, LookupError, RecursionError) as error:
             raise InvalidClientError(description="The client_assertion cannot be used.") from error
+        named = request.form.get("client_id")
+        if program is not None and named and named != program.get_client_id():
+            raise InvalidClientError(description="The client_id is not the client_assertion's.")
+        return program
 
     def get_audiences(self) -> list[str]:
         """Return the one address that an assertion may be meant for."""
