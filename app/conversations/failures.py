@@ -1,6 +1,6 @@
 """What to say to a student where a reply is not whole; never in the upstream's words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask_babel import LazyString
 from flask_babel import lazy_gettext as _l
@@ -8,16 +8,20 @@ from flask_babel import lazy_gettext as _l
 from app.conversations.models import Message, ReplyNote
 from app.llm.interface import ModelErrorCode
 
+_BEGIN_AGAIN = _l("Please try again.")
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """``what`` has become of a reply, which stays true; the ``remedy`` is for as long as there is one.
 
-    ``retryable`` is False where another try soon would fail in the same way.
+    ``retryable`` is False where another try soon would fail in the same way. ``of_opening`` is the remedy where nobody
+    has written anything yet.
     """
 
     what: LazyString
     remedy: LazyString
+    of_opening: LazyString = _BEGIN_AGAIN
     retryable: bool = True
 
     def __str__(self) -> str:
@@ -38,12 +42,15 @@ _FAILURES: dict[str | None, Failure] = {
     ),
     ReplyNote.STOPPED: Failure(_l("This reply was stopped."), _l("Leave it as it is, or try again.")),
     ModelErrorCode.BUSY: Failure(
-        _l("The AI was too busy to answer."), _l("Your message is saved; try again in a moment.")
+        _l("The AI was too busy to answer."),
+        _l("Your message is saved; try again in a moment."),
+        _l("Please try again in a moment."),
     ),
     ModelErrorCode.TIMEOUT: Failure(_l("The AI took too long to answer."), _AGAIN),
     ModelErrorCode.REFUSED: Failure(
         _l("The AI was not set up correctly."),
         _l("Your message is saved; please tell your teacher, and try again later."),
+        _l("Please tell your teacher, and try again later."),
         retryable=False,
     ),
 }
@@ -51,4 +58,5 @@ _FAILURES: dict[str | None, Failure] = {
 
 def failure_of(reply: Message) -> Failure:
     """Return why a reply is not whole, and what to do."""
-    return _FAILURES.get(reply.error_code, _FAILED)
+    failure = _FAILURES.get(reply.error_code, _FAILED)
+    return replace(failure, remedy=failure.of_opening) if reply.is_opening else failure

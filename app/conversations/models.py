@@ -126,7 +126,8 @@ class Conversation(SQLModel, table=True):
 
 
 class Message(SQLModel, table=True):
-    """One message. A student's carries the sender's ``client_key``, so that a repeated send is recognised.
+    """One message. A student's carries the sender's ``client_key``, so that a repeated send is recognised; the opening
+    that of the start.
 
     A reply carries what wrote it: model, times in milliseconds from the call to first token and to the end, tokens.
     While it is generating, ``lease_until`` says until when its writer is believed alive. ``error_code`` says why it is
@@ -173,6 +174,11 @@ class Message(SQLModel, table=True):
     def said(self) -> bool:
         """True for what people have read: models are told it too. A reply under way is none yet."""
         return bool(self.text) and self.state is not MessageState.GENERATING
+
+    @property
+    def is_opening(self) -> bool:
+        """True for the persona's first message, which answers none."""
+        return self.speaker is Speaker.PERSONA and self.client_key is not None
 
     @property
     def stopped(self) -> bool:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha256
 from itertools import pairwise
+from uuid import uuid4
 
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import ColumnElement, Select, func, update
@@ -231,7 +232,7 @@ def start_conversation(
     current = latest_conversation(session, identity, experience)
     if current is not None:
         session.refresh(current, with_for_update=True)
-    opening_key = None if client_key is None else _opening_key(client_key)
+    opening_key = _opening_key(uuid4().hex if client_key is None else client_key)
     if repeated := _started_with(session, identity, experience, opening_key):
         return Start(repeated, None)
     if current is not None and current.active:
@@ -438,11 +439,9 @@ def _latest_own(identity: Identity) -> Select[int | None, int]:
 
 
 def _started_with(
-    session: Session, identity: Identity, experience: Experience, opening_key: str | None
+    session: Session, identity: Identity, experience: Experience, opening_key: str
 ) -> Conversation | None:
     """Find the conversation that the person's start with this key made."""
-    if opening_key is None:
-        return None
     return session.exec(
         select(Conversation)
         .join(Message, col(Message.conversation_id) == Conversation.id)
@@ -484,7 +483,7 @@ def _digest(key: str) -> str:
 
 
 def _add_conversation(
-    session: Session, identity: Identity, experience: Experience, opening_key: str | None
+    session: Session, identity: Identity, experience: Experience, opening_key: str
 ) -> Start:
     require_budget(session, experience.id)
     spend(session, identity.user.id, Kind.START)

@@ -56,6 +56,20 @@ def test_an_opening_that_the_model_writes_is_waited_for(
     assert said(started) == [("Assistant", "Good evening.")]
 
 
+@pytest.mark.parametrize("status", [401, 429, 500])
+def test_of_an_opening_that_failed_nothing_is_said_to_be_saved(
+    students_script: Script, student: Visitor, teacher: Visitor, fake_model: FakeModel, status: int
+) -> None:
+    experience_id = teacher.write_experience(opening_line="")
+    fake_model.fail_with(status)
+    failed = students_script.post(f"/{experience_id}/conversations")
+    assert failed.status_code == 503
+    page = student.page(f"/experiences/{experience_id}/conversation")
+    for words in (failed.json["error"], page.select_one("[data-testid=failure]").text):
+        assert "try again" in words
+        assert "saved" not in words
+
+
 def test_starting_again_ends_what_was_active(students_script: Script, path: str, conversation: str) -> None:
     again = students_script.post(path).json
     assert f"{path}/{again['id']}" != conversation
