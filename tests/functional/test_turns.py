@@ -170,6 +170,7 @@ def test_a_reply_is_stopped_while_the_model_is_silent(
     reply = newest(app)
     assert (reply.state, reply.error_code) == ("interrupted", "stopped")
     assert reply.text.startswith("One,")
+    fake_model.hang_up()
 
 
 def test_without_javascript_stopping_leads_back_to_the_page(

@@ -155,10 +155,14 @@ class FakeModel:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
+        self.hang_up()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def hang_up(self) -> None:
+        """End every answer under way, also where the server has fallen silent."""
+        self._stopping.set()
 
     @property
     def port(self) -> int:
