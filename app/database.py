@@ -8,13 +8,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from alembic import command
 from alembic.config import Config
 from flask import Flask, Response, current_app, g, request
-from sqlalchemy import ColumnElement, DateTime, Dialect, Engine, Enum, create_engine, event, make_url
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Engine,
+    Enum,
+    Insert,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    make_url,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -36,6 +49,8 @@ _READING: dict[str, dict[str, Any]] = {
     "sqlite": {"sqlite_begin": "DEFERRED"},
     "postgresql": {"isolation_level": "AUTOCOMMIT"},
 }
+# Statements of which each holds by itself need none either; SQLite locks for writing as ever.
+_ALONE: dict[str, dict[str, Any]] = {"sqlite": {}, "postgresql": {"isolation_level": "AUTOCOMMIT"}}
 READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _Row = TypeVar("_Row", bound=SQLModel)
@@ -87,11 +102,21 @@ class Database:
         self.url = make_url(url)
         self.engine = _make_engine(self.url)
         self._reading_engine = self.engine.execution_options(**_READING[self.url.get_backend_name()])
+        self._statement_engine = self.engine.execution_options(**_ALONE[self.url.get_backend_name()])
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Open a short session of its own; commit at its end, or undo all of it on an error."""
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def statements(self) -> Iterator[Session]:
+        """Open a short session of statements that need not hold together: on PostgreSQL each is committed as it ends.
+
+        Beginning and ending a transaction are two round trips more.
+        """
+        with Session(self._statement_engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
@@ -179,6 +204,19 @@ def roll_back_request_session() -> None:
 def insert_into(session: Session, model: type[SQLModel]) -> Any:  # noqa: ANN401 - one of two that share no base
     """Begin an INSERT that knows ON CONFLICT, which each database has of its own."""
     return _INSERTS[session.get_bind().dialect.name](model)
+
+
+def insert_row(session: Session, row: SQLModel) -> None:
+    """Write a new row that has its key. The session does not come to know it, which would take as long again."""
+    statement, columns = _plain_insert(type(row))
+    session.flush()
+    session.connection().execute(statement, {name: getattr(row, name) for name in columns})
+
+
+@cache
+def _plain_insert(model: type[SQLModel]) -> tuple[Insert, tuple[str, ...]]:
+    table = inspect(model).local_table
+    return insert(table), tuple(table.columns.keys())
 
 
 def prepared_insert(model: type[SQLModel], complete: Callable[[Any], Any]) -> Callable[[Session], Any]:

@@ -17,7 +17,7 @@ from pylti1p3.exception import OIDCException
 from sqlalchemy import delete, update
 from sqlmodel import Session, col
 
-from app.database import utc_now
+from app.database import insert_row, utc_now
 from app.lti.addresses import same_origin
 from app.lti.models import MAX_URL, Login, Platform, RegistrationState
 from app.lti.refusals import (
@@ -26,7 +26,7 @@ from app.lti.refusals import (
     IncompleteLoginError,
     StateRefusedError,
 )
-from app.lti.registration.platforms import OnePlatform, find_deployment, find_platform
+from app.lti.registration.platforms import OnePlatform, find_registration
 from app.lti.tool import LAUNCH_PATH
 from app.secret import hash_of, new_secret
 
@@ -74,9 +74,12 @@ def start_login(
     """
     request = {name: params[name] for name in PARAMETERS if params.get(name)}
     _check_parameters(request, app_url)
-    platform = find_platform(session, request["iss"], request.get("client_id"))
-    if not auto_approve and ASKS_FOR_APPROVAL not in params:
-        _check_deployment(session, platform, request)
+    deployment_id = request.get("lti_deployment_id") or request.get("deployment_id")
+    platform, state_there = find_registration(
+        session, request["iss"], request.get("client_id"), deployment_id
+    )
+    if deployment_id and not auto_approve and ASKS_FOR_APPROVAL not in params:
+        _check_deployment(platform, deployment_id, state_there, request)
     state, nonce, authorization_url = _authorization(platform, request, app_url)
     started = StartedLogin(
         state=state,
@@ -84,15 +87,14 @@ def start_login(
         authorization_url=authorization_url,
         request=request,
     )
-    session.add(
-        Login(
-            state=state,
-            nonce=nonce,
-            platform_id=platform.id,
-            browser_hash=hash_of(started.secret),
-            request=request,
-        )
+    login = Login(
+        state=state,
+        nonce=nonce,
+        platform_id=platform.id,
+        browser_hash=hash_of(started.secret),
+        request=request,
     )
+    insert_row(session, login)
     if secrets.randbelow(_FORGET_ONE_IN) == 0:
         session.execute(delete(Login).where(col(Login.created_at) < utc_now() - 6 * LOGIN_LIFETIME))
     return started
@@ -158,15 +160,13 @@ def _check_parameters(request: Mapping[str, str], app_url: str) -> None:
         raise IncompleteLoginError(log=f"target_link_uri {target!r:.300}")
 
 
-def _check_deployment(session: Session, platform: Platform, request: Mapping[str, str]) -> None:
-    deployment_id = request.get("lti_deployment_id") or request.get("deployment_id")
-    if not deployment_id:
-        return
-    known = find_deployment(session, platform.id, deployment_id)
-    if known is None:
+def _check_deployment(
+    platform: Platform, deployment_id: str, state: RegistrationState | None, request: Mapping[str, str]
+) -> None:
+    if state is None:
         raise DeploymentNotApprovedError(platform, deployment_id, ask_again=request)
-    if known.workflow_state is not RegistrationState.ACTIVE:
-        waits = known.workflow_state is RegistrationState.PENDING
+    if state is not RegistrationState.ACTIVE:
+        waits = state is RegistrationState.PENDING
         raise DeploymentNotApprovedError(platform, deployment_id, waits=waits)
 
 

@@ -68,7 +68,7 @@ def login() -> BaseResponse:
 
     Where the platform offers storage, a small page leaves the secret there too before it goes on.
     """
-    with database().transaction() as db:
+    with database().statements() as db:
         started = start_login(
             db,
             request.values.to_dict(),

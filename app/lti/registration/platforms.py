@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pylti1p3.registration import Registration
 from pylti1p3.tool_config import ToolConfAbstract
-from sqlalchemy import update
+from sqlalchemy import and_, bindparam, func, update
 from sqlalchemy.exc import NoResultFound
 from sqlmodel import Session, col, select
 
@@ -216,23 +216,55 @@ def find_platform(session: Session, issuer: str, client_id: str | None) -> Platf
 
     Raises `UnknownPlatformError` or `AmbiguousPlatformError`.
     """
-    query = select(Platform).where(
-        Platform.issuer == issuer, Platform.workflow_state == RegistrationState.ACTIVE
+    return find_registration(session, issuer, client_id)[0]
+
+
+# Built once: each login asks it.
+_REGISTRATION = (
+    select(Platform, col(Deployment.workflow_state))
+    .outerjoin(
+        Deployment,
+        and_(
+            col(Deployment.platform_id) == Platform.id,
+            col(Deployment.deployment_id) == bindparam("deployment_id"),
+        ),
     )
-    if client_id:
-        query = query.where(Platform.client_id == client_id)
-    found = session.exec(query.limit(2)).all()
+    .where(
+        Platform.issuer == bindparam("issuer"),
+        Platform.client_id == func.coalesce(bindparam("client_id"), Platform.client_id),
+        Platform.workflow_state == RegistrationState.ACTIVE,
+    )
+    .limit(2)
+)
+
+
+def find_registration(
+    session: Session, issuer: str, client_id: str | None, deployment_id: str | None = None
+) -> tuple[Platform, RegistrationState | None]:
+    """Find a platform as `find_platform` does, with the state of one of its deployments; None for one that it lacks.
+
+    One query.
+    """
+    asked = {"issuer": issuer, "client_id": client_id or None, "deployment_id": deployment_id}
+    found = session.exec(_REGISTRATION, params=asked).all()
     if not found:
         raise UnknownPlatformError(issuer, client_id)
     if len(found) > 1:
         raise AmbiguousPlatformError(log=f"issuer {issuer!r:.300}")
-    return found[0]
+    platform, state = found[0]
+    return platform, state
+
+
+_DEPLOYMENT = select(Deployment).where(
+    Deployment.platform_id == bindparam("platform_id"), Deployment.deployment_id == bindparam("deployment_id")
+)
 
 
 def find_deployment(session: Session, platform_id: int, deployment_id: str) -> Deployment | None:
     """Find one of a platform's deployments, in whatever state."""
-    key = {"platform_id": platform_id, "deployment_id": deployment_id}
-    return session.exec(select(Deployment).filter_by(**key)).first()
+    return session.exec(
+        _DEPLOYMENT, params={"platform_id": platform_id, "deployment_id": deployment_id}
+    ).first()
 
 
 def first_deployment(session: Session, platform_id: int) -> Deployment:
