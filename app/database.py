@@ -4,7 +4,7 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,17 +22,21 @@ from sqlalchemy import (
     Engine,
     Enum,
     Insert,
+    Update,
+    bindparam,
     create_engine,
     event,
     insert,
     inspect,
     make_url,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.orm import Session as OrmSession
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, SQLModel
@@ -211,6 +215,25 @@ def insert_row(session: Session, row: SQLModel) -> None:
     statement, columns = _plain_insert(type(row))
     session.flush()
     session.connection().execute(statement, {name: getattr(row, name) for name in columns})
+
+
+def bring_up_to_date(row: SQLModel, values: Mapping[str, Any]) -> None:
+    """Give a row the values that it has not: setting one costs more than comparing it."""
+    row.sqlmodel_update({name: value for name, value in values.items() if getattr(row, name) != value})
+
+
+def write_into(session: Session, row: SQLModel, values: Mapping[str, Any]) -> None:
+    """Write values into a row at once, whether they differ from what was read of it or not."""
+    session.flush()
+    session.connection().execute(_plain_update(type(row)), {"row_id": inspect(row).identity[0], **values})
+    for name, value in values.items():
+        set_committed_value(row, name, value)
+
+
+@cache
+def _plain_update(model: type[SQLModel]) -> Update:
+    table = inspect(model).local_table
+    return update(table).where(table.primary_key.columns[0] == bindparam("row_id"))
 
 
 @cache

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func
-from sqlalchemy.orm.attributes import flag_modified
+from sqlalchemy import and_, bindparam, func, literal
 from sqlmodel import Session, col, select
 
 from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
-from app.database import upsert, utc_now
+from app.database import bring_up_to_date, upsert, utc_now, write_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Visit:
     claimed_history: tuple[str, ...] = ()
 
 
-TakeOver = Callable[[Session, int, int, Visit], None]
+TakeOver = Callable[[Session, int, int, Visit], bool]
 
 
 def record_visit(
@@ -46,11 +45,15 @@ def record_visit(
     """Write down person, course and enrollment. The role is the visit's; what it leaves blank stays as it was.
 
     ``deployment_id`` is the one that the course belongs to. One query for somebody who has been here before.
-    ``take_over`` is called first, where the visit tells a Canvas id that was not known of the person or the course.
+    ``take_over`` is called first, where the visit tells a Canvas id that was not known of the person or the course; it
+    says whether it has changed anything.
     """
     course, user, enrollment = _find(session, platform_id, deployment_id, visit)
-    if take_over is not None and _tells_new_id(visit, course, user):
-        take_over(session, platform_id, deployment_id, visit)
+    if (
+        take_over is not None
+        and _tells_new_id(visit, course, user)
+        and take_over(session, platform_id, deployment_id, visit)
+    ):
         course, user, enrollment = _find(session, platform_id, deployment_id, visit)
     course_fields, user_fields, place = _course_fields(visit), _user_fields(visit), _enrollment_fields(visit)
     if course is None:
@@ -62,6 +65,8 @@ def record_visit(
         )
     if user is None:
         user = upsert(session, User, key={"platform_id": platform_id, "sub": visit.sub}, values=user_fields)
+    bring_up_to_date(course, course_fields)
+    bring_up_to_date(user, user_fields)
     if enrollment is None:
         enrollment = upsert(
             session,
@@ -69,36 +74,48 @@ def record_visit(
             key={"course_id": course.id, "user_id": user.merged_into_id or user.id},
             values=place,
         )
-    course.sqlmodel_update(course_fields)
-    user.sqlmodel_update(user_fields)
-    enrollment.sqlmodel_update(place)
-    for name in place:
-        flag_modified(enrollment, name)  # a class list may have changed it since it was read
+    else:
+        # Changed or not: a class list may have written it since it was read.
+        write_into(session, enrollment, place)
     return enrollment
+
+
+# A course, a person, and their place there, each None where it is not known. Built once: each launch asks it.
+_ONE_ROW = select(literal(1).label("one")).subquery()
+_FOUND = (
+    select(Course, User, Enrollment)
+    .select_from(_ONE_ROW)
+    .outerjoin(
+        Course,
+        and_(
+            col(Course.deployment_id) == bindparam("deployment_id"),
+            col(Course.context_id) == bindparam("context_id"),
+        ),
+    )
+    .outerjoin(
+        User,
+        and_(col(User.platform_id) == bindparam("platform_id"), col(User.sub) == bindparam("sub")),
+    )
+    .outerjoin(
+        Enrollment,
+        and_(
+            col(Enrollment.course_id) == Course.id,
+            col(Enrollment.user_id) == func.coalesce(User.merged_into_id, User.id),
+        ),
+    )
+)
 
 
 def _find(
     session: Session, platform_id: int, deployment_id: int, visit: Visit
 ) -> tuple[Course | None, User | None, Enrollment | None]:
-    row = session.exec(
-        select(User, Course, Enrollment)
-        .select_from(User)
-        .outerjoin(
-            Course,
-            and_(col(Course.deployment_id) == deployment_id, col(Course.context_id) == visit.context_id),
-        )
-        .outerjoin(
-            Enrollment,
-            and_(
-                col(Enrollment.course_id) == Course.id,
-                col(Enrollment.user_id) == func.coalesce(User.merged_into_id, User.id),
-            ),
-        )
-        .where(User.platform_id == platform_id, User.sub == visit.sub)
-    ).first()
-    if row is None:
-        return None, None, None
-    user, course, enrollment = row
+    wanted = {
+        "deployment_id": deployment_id,
+        "context_id": visit.context_id,
+        "platform_id": platform_id,
+        "sub": visit.sub,
+    }
+    course, user, enrollment = session.execute(_FOUND, wanted).one()
     return course, user, enrollment
 
 

@@ -6,7 +6,7 @@ A launch takes over what stands for a Canvas id only where the platform vouches 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, update
+from sqlalchemy import ColumnElement, bindparam, delete, exists, or_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, SQLModel, col, select
@@ -106,12 +106,41 @@ def expect_person(
     return place
 
 
-def take_over(session: Session, platform_id: int, deployment_id: int, visit: Visit) -> None:
-    """Make what stands for the Canvas ids of a visit the course and the person that the platform means by them."""
+def take_over(session: Session, platform_id: int, deployment_id: int, visit: Visit) -> bool:
+    """Make what stands for the Canvas ids of a visit the course and the person that the platform means by them.
+
+    False where nothing does, which one query tells.
+    """
+    if not _is_expected(session, platform_id, deployment_id, visit):
+        return False
     if visit.canvas_course_id is not None:
         _take_over_course(session, deployment_id, visit.canvas_course_id, visit.context_id)
     if visit.canvas_user_id is not None:
         _take_over_person(session, platform_id, deployment_id, visit.canvas_user_id, visit.sub)
+    return True
+
+
+# Whether a course or a person has been written down ahead. Built once: each first launch asks it.
+_EXPECTED = select(
+    or_(
+        exists().where(
+            col(Course.deployment_id) == bindparam("deployment_id"),
+            col(Course.context_id) == bindparam("context_id"),
+        ),
+        exists().where(col(User.platform_id) == bindparam("platform_id"), col(User.sub) == bindparam("sub")),
+    )
+)
+
+
+def _is_expected(session: Session, platform_id: int, deployment_id: int, visit: Visit) -> bool:
+    course, person = visit.canvas_course_id, visit.canvas_user_id
+    asked = {
+        "platform_id": platform_id,
+        "deployment_id": deployment_id,
+        "context_id": None if course is None else placeholder_id(deployment_id, course),
+        "sub": None if person is None else placeholder_id(deployment_id, person),
+    }
+    return bool(session.exec(_EXPECTED, params=asked).one())
 
 
 def _active_deployments(session: Session, platform: Platform) -> Sequence[Deployment]:

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from flask_babel import lazy_gettext as _l
 from pylti1p3.contrib.flask import FlaskMessageLaunch, FlaskRequest
 from pylti1p3.exception import LtiException
-from sqlmodel import Session
+from sqlalchemy import bindparam
+from sqlmodel import Session, select
 
 from app.courses.models import Role
 from app.courses.service import record_visit
@@ -51,6 +52,9 @@ _NOT_BASE64 = _l("The platform posted an id_token whose parts are not base64url.
 _NOT_JSON = _l("The platform posted an id_token whose header or claims are not JSON objects.")
 
 
+_PLATFORM = select(Platform).where(Platform.id == bindparam("id"))  # built once, for every launch
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a browser posts to the launch address, with the secret that its login left with it.
@@ -78,13 +82,13 @@ def receive_launch(
 ) -> Opened:
     """Take the login that a launch answers, verify the token, write down who came where, begin a session.
 
-    Two short transactions, none open while the platform's keys are fetched. Raises a `LaunchRefusedError`.
+    One short transaction, and none open while the platform's keys are fetched. Raises a `LaunchRefusedError`.
     """
-    with database.transaction() as session:
+    with database.statements() as session:
         login = take_login(session, answer.state, answer.secret)
-        if not answer.keeps_cookies and STORAGE_TARGET not in login.request:
-            raise AnotherBrowserError(log="the platform offered no storage from which the secret could come")
-        platform = session.get_one(Platform, login.platform_id)
+        platform = session.exec(_PLATFORM, params={"id": login.platform_id}).one()
+    if not answer.keeps_cookies and STORAGE_TARGET not in login.request:
+        raise AnotherBrowserError(log="the platform offered no storage from which the secret could come")
     if platform.workflow_state is not RegistrationState.ACTIVE:
         raise UnknownPlatformError(
             platform.issuer, platform.client_id, log=f"platform {platform.id} was removed"

@@ -14,7 +14,7 @@ from flask import Response
 from pylti1p3.contrib.flask import FlaskCookieService, FlaskOIDCLogin, FlaskRequest
 from pylti1p3.contrib.flask.session import FlaskSessionService
 from pylti1p3.exception import OIDCException
-from sqlalchemy import delete, update
+from sqlalchemy import bindparam, delete, update
 from sqlmodel import Session, col
 
 from app.database import insert_row, utc_now
@@ -108,6 +108,21 @@ def pending_login(session: Session, state: str | None) -> Login:
     return login
 
 
+# Built once: each launch runs it.
+_TAKE = (
+    update(Login)
+    .where(
+        col(Login.state) == bindparam("named"),
+        col(Login.browser_hash) == bindparam("kept_by"),
+        col(Login.used_at).is_(None),
+        col(Login.created_at) > bindparam("begun_after"),
+    )
+    .values(used_at=bindparam("now"))
+    .returning(Login)
+    .execution_options(synchronize_session=False)
+)
+
+
 def take_login(session: Session, state: str | None, secret: str) -> Login:
     """Take the login that `state` names, once and for all, for the browser that keeps its secret.
 
@@ -115,17 +130,9 @@ def take_login(session: Session, state: str | None, secret: str) -> Login:
     """
     if not state or not state.isprintable():
         raise StateRefusedError(log="state missing")
-    taken = session.scalars(
-        update(Login)
-        .where(
-            col(Login.state) == state,
-            col(Login.browser_hash) == hash_of(secret),
-            col(Login.used_at).is_(None),
-            col(Login.created_at) > utc_now() - LOGIN_LIFETIME,
-        )
-        .values(used_at=utc_now())
-        .returning(Login)
-    ).one_or_none()
+    now = utc_now()
+    names = {"named": state, "kept_by": hash_of(secret), "begun_after": now - LOGIN_LIFETIME, "now": now}
+    taken = session.scalars(_TAKE, names).one_or_none()
     if taken is None:
         pending_login(session, state)
         raise AnotherBrowserError(log="the login's secret is another browser's")

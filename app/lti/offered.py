@@ -1,18 +1,24 @@
 """What a launch says of its platform and of the services that it offers, kept for later."""
 
-from sqlmodel import Session
+from typing import Any
 
-from app.database import upsert
+from sqlalchemy import bindparam
+from sqlmodel import Session, select
+
+from app.database import bring_up_to_date, upsert
 from app.experiences.course_copy import find_linked
 from app.lti.claims import LaunchClaims
 from app.lti.models import CourseServices, Deployment, LineItem, Platform
 from app.lti.services.grades import record_line_item
 
+# Built once: each launch asks it.
+_OFFER = select(CourseServices).where(CourseServices.course_id == bindparam("course_id"))
+
 
 def record_instance(deployment: Deployment, claims: LaunchClaims) -> None:
     """Write down which instance of the platform a deployment is of, approved or not. A launch may leave it out."""
-    deployment.platform_guid = claims.platform_guid or deployment.platform_guid
-    deployment.platform_name = claims.platform_name or deployment.platform_name
+    told = {"platform_guid": claims.platform_guid, "platform_name": claims.platform_name}
+    bring_up_to_date(deployment, {name: value for name, value in told.items() if value})
 
 
 def record_offer(
@@ -27,14 +33,16 @@ def record_offer(
     """
     if claims.platform_product not in {None, platform.product}:
         session.get_one(Platform, platform.id).product = claims.platform_product
-    offer = session.get(CourseServices, course_id) or upsert(
+    offer = session.exec(_OFFER, params={"course_id": course_id}).first() or upsert(
         session, CourseServices, key={"course_id": course_id}, values={}
     )
     services = claims.services
-    if services.roster_url or claims.says_all:
-        offer.roster_url = services.roster_url
-    offer.line_items_url = services.line_items_url or offer.line_items_url
-    offer.grade_scopes = list(services.grade_scopes) or offer.grade_scopes
+    told: dict[str, Any] = {
+        "roster_url": services.roster_url or (None if claims.says_all else offer.roster_url),
+        "line_items_url": services.line_items_url or offer.line_items_url,
+        "grade_scopes": list(services.grade_scopes) or offer.grade_scopes,
+    }
+    bring_up_to_date(offer, told)
     if services.line_item_url and claims.target.experience_id:
         return _record_line_item(session, course_id, claims, services.line_item_url)
     return None

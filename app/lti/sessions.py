@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, delete, update
 from sqlmodel import Session, col, select
 
 from app.courses.models import Course, Enrollment, EnrollmentState, User
-from app.database import database, utc_now
+from app.database import database, insert_row, utc_now
 from app.errors import SessionEndedError
 from app.identity import Identity, keeps_rights
 from app.lti.claims import LaunchClaims
@@ -93,7 +93,7 @@ def open_launch(
         deep_linking=dict(claims.deep_linking) if claims.deep_linking else None,
         received=masked(claims.received) if enrollment.is_administrator else None,
     )
-    db.add(launch)
+    insert_row(db, launch)
     if secrets.randbelow(FORGET_ONE_IN) == 0:
         db.execute(delete(Launch).where(col(Launch.created_at) < utc_now() - REMEMBERED))
     return launch, f"{launch.id}{KEY_MARK}{key}" if key else launch.id
