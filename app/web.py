@@ -131,9 +131,15 @@ def choose_locale() -> str:
     wanted: str | None = g.get("locale")
     if not wanted:
         return SOURCE_LANGUAGE
-    translations: list[Locale] = current_app.extensions["babel"].instance.list_translations()
-    available = [SOURCE_LANGUAGE, *map(str, translations)]
-    return negotiate_locale([wanted.replace("-", "_")], available) or SOURCE_LANGUAGE
+    return negotiate_locale([wanted.replace("-", "_")], _available_locales()) or SOURCE_LANGUAGE
+
+
+def _available_locales() -> list[str]:
+    """Return what pages can be in; the folders of translations are read once."""
+    if "locales" not in current_app.extensions:
+        translations: list[Locale] = current_app.extensions["babel"].instance.list_translations()
+        current_app.extensions["locales"] = [SOURCE_LANGUAGE, *map(str, translations)]
+    return cast(list[str], current_app.extensions["locales"])
 
 
 def language_tag() -> str:
