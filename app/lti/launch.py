@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import jwt
+import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from flask_babel import lazy_gettext as _l
 from pylti1p3.contrib.flask import FlaskMessageLaunch, FlaskRequest
@@ -159,13 +160,19 @@ def _require_writer(claims: LaunchClaims) -> None:
         raise WritersOnlyError(log=f"deep linking by a {claims.visit.role}")
 
 
+# pylti1p3 would make one for each launch, to fetch keys with; here `KeySets` does.
+_UNUSED = requests.Session()
+
+
 class _Launch(FlaskMessageLaunch):
     """pylti1p3's validation with its holes closed. State and deployment are checked against the database outside."""
 
     def __init__(self, platform: Platform, login: Login, id_token: str, key_sets: KeySets) -> None:
         form = {"id_token": id_token, "state": login.state}
         super().__init__(
-            FlaskRequest(cookies={}, session={}, request_data=form, request_is_secure=True), None
+            FlaskRequest(cookies={}, session={}, request_data=form, request_is_secure=True),
+            None,
+            requests_session=_UNUSED,
         )
         self._platform, self._login, self._key_sets = platform, login, key_sets
 
