@@ -27,7 +27,9 @@ def clean_line(value: object, limit: int) -> str | None:
     """Return one line of at most `limit` characters without control or direction marks; None for no text."""
     if not isinstance(value, str):
         return None
-    line = " ".join("".join(_visible(char) for char in value[: 4 * limit]).split())
+    begun = value[: 4 * limit]
+    seen = begun if begun.isascii() and begun.isprintable() else "".join(map(_visible, begun))
+    line = " ".join(seen.split())
     return (line if len(line) <= limit else line[: limit - 1] + "…") or None
 
 

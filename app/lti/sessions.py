@@ -9,6 +9,7 @@ from typing import Any, cast
 from flask import Blueprint, Flask, Request, Response, g, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask_babel import lazy_gettext as _l
+from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import bindparam, delete, update
 from sqlmodel import Session, col, select
 
@@ -45,6 +46,13 @@ class LaunchSessions(SecureCookieSessionInterface):
     A launch's CSRF token is derived from its id by the application's secret, and given to those alone who bring its
     cookie or key. It is in no cookie: a browser keeps 10 KiB of them for a site within a platform's pages.
     """
+
+    _signer: URLSafeTimedSerializer | None = None
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Return what signs the cookie, made once: Flask would make it anew to read and to write each."""
+        self._signer = self._signer or super().get_signing_serializer(app)
+        return self._signer
 
     def get_cookie_path(self, app: Flask) -> str:
         """Return the folder of the launch that this request opens or belongs to."""
