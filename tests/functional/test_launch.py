@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -107,6 +108,20 @@ def test_launch_writes_down_person_course_and_enrollment(
     assert course.title == "Introduction to Cell Biology"
     assert course.canvas_course_id == "1101"
     assert enrollment.role == "teacher"
+
+
+def test_a_launch_with_a_page_costs_few_statements_and_a_first_one_two_more(
+    app: Flask,
+    sandbox: Sandbox,
+    teacher: Visitor,
+    count_queries: Callable[[Callable[[], object]], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("secrets.randbelow", lambda _: 1)  # no old logins and launches are forgotten
+    first = count_queries(lambda: Visitor.launch(app, sandbox, "amara.diallo"))
+    again = count_queries(lambda: Visitor.launch(app, sandbox, "amara.diallo"))
+    begins = 6 if app.extensions["database"].url.get_backend_name() == "sqlite" else 0
+    assert (first, again) == (14 + begins, 12 + begins)
 
 
 def test_launch_cookie_is_confined_to_its_launch(client: FlaskClient, sandbox: Sandbox) -> None:
