@@ -216,6 +216,7 @@ def test_a_reply_that_is_stopped_before_its_first_word_counts_what_was_asked(
     asked = fake_model.requests[0]
     assert used == estimated > estimate_tokens(asked.instructions + asked.prompt) - 10
     sent.close()
+    fake_model.hang_up()
 
 
 def test_a_reply_without_a_word_is_counted_as_its_server_says(
