@@ -49,7 +49,7 @@ def _conversation_page(db: Session, identity: Identity, conversation_id: int) ->
 
 
 def _submission_page(db: Session, identity: Identity, sub: str, line_item_url: str) -> str:
-    """Return the page of somebody's latest work for a line item (LTI Submission Review 1.0).
+    """Return the page of somebody's work for a line item: the latest handed in, or else begun (Submission Review 1.0).
 
     Raises `NotFoundError`, also for those who may not even know whether there is any.
     """
@@ -74,7 +74,10 @@ def _submission_page(db: Session, identity: Identity, sub: str, line_item_url: s
             Conversation.workflow_state != ConversationState.ENDED,
             col(Conversation.is_preview).is_(False),
         )
-        .order_by(col(Conversation.id).desc())
+        .order_by(
+            (col(Conversation.workflow_state) == ConversationState.COMPLETED).desc(),
+            col(Conversation.id).desc(),
+        )
     ).first()
     if latest is not None:
         return _conversation_page(db, identity, latest)

@@ -78,7 +78,7 @@ class Transcript:
 
 
 def class_of(session: Session, identity: Identity, experience: Experience) -> ClassList:
-    """List every student known in the course with their latest conversation. One query."""
+    """List every student known in the course with the conversation that stands for their work. One query."""
     identity.require(Right.READ_TRANSCRIPTS)
     latest = _latest_conversations(experience).subquery()
     written = (
@@ -176,10 +176,17 @@ def attempts_of(session: Session, read: Transcript) -> Sequence[Conversation]:
 
 
 def _latest_conversations(experience: Experience) -> Subselect[int | None, int, int]:
-    """Select for each student the latest conversation that counts, and how many they have begun."""
+    """Select for each student the latest conversation that was handed in, or else that counts, and how many they have
+    begun. Who begins another attempt has handed in the one before all the same.
+    """
+    handed_in = case((col(Conversation.workflow_state) == ConversationState.COMPLETED, Conversation.id))
     counting = case((col(Conversation.workflow_state) != ConversationState.ENDED, Conversation.id))
     return (
-        select(func.max(counting).label("id"), Conversation.user_id, func.count().label("attempts"))
+        select(
+            func.coalesce(func.max(handed_in), func.max(counting)).label("id"),
+            Conversation.user_id,
+            func.count().label("attempts"),
+        )
         .where(Conversation.experience_id == experience.id, col(Conversation.is_preview).is_(False))
         .group_by(col(Conversation.user_id))
     )

@@ -7,6 +7,7 @@ from flask import Flask
 from sqlmodel import Session, select
 from werkzeug.test import TestResponse
 
+from app.conversations.models import Conversation
 from app.courses.models import Course
 from app.lti.models import LineItem
 from app.sandbox import Sandbox
@@ -81,3 +82,14 @@ def test_work_is_opened_for_its_author_and_for_those_who_read_transcripts(
     answer = open_work(who, whose)
     assert answer.status_code == 302
     assert page in answer.location
+
+
+def test_the_gradebook_opens_what_was_handed_in_also_where_another_attempt_has_begun(
+    app: Flask, open_work: Callable[[str, str], TestResponse], student: Visitor, experience_id: int
+) -> None:
+    with app.extensions["database"].snapshot() as session:
+        first = session.exec(select(Conversation.id)).one()
+    student.send(first, "Here it is.")
+    student.post(f"/conversations/{first}/finish")
+    student.start(experience_id, instead_of=first)
+    assert open_work("miriam.okafor", BEGAN).location.endswith(f"/conversations/{first}/transcript")

@@ -106,6 +106,21 @@ def test_a_transcript_lists_earlier_attempts(app: Flask, sandbox: Sandbox, teach
     assert "left for a new start" in teacher.page(f"/conversations/{first}/transcript").text
 
 
+def test_who_begins_again_has_handed_in_the_attempt_before_all_the_same(
+    app: Flask, sandbox: Sandbox, teacher: Visitor
+) -> None:
+    experience_id = teacher.write_experience()
+    student = Visitor.launch(app, sandbox, "amara.diallo")
+    first = student.start(experience_id)
+    student.send(first, "My first attempt")
+    student.post(f"/conversations/{first}/finish")
+    student.start(experience_id, instead_of=first)
+    row = teacher.page(f"/experiences/{experience_id}").select_one("[data-testid=student-row]")
+    assert "Completed" in row.text
+    assert row.select("td")[3].text == "2"
+    assert row.select_one("a")["href"].endswith(f"/conversations/{first}/transcript")
+
+
 @pytest.mark.parametrize("who", ["amara.diallo", "grace.diallo", "elena.petrova"])
 def test_students_observers_and_designers_read_no_transcripts(
     app: Flask, sandbox: Sandbox, experience_id: int, who: str
