@@ -482,6 +482,7 @@ def test_a_platform_may_say_otherwise_that_a_column_is_gone(
 
 
 def test_a_student_whom_the_gradebook_does_not_take_is_said_in_its_words(
+    app: Flask,
     database: Database,
     open_assignment: Callable[[str], Visitor],
     teacher: Visitor,
@@ -493,11 +494,29 @@ def test_a_student_whom_the_gradebook_does_not_take_is_said_in_its_words(
     sandbox.fail_next(422, path_contains="/scores", body='{"errors": {"message": "100% <b>no</b> student"}}')
     work()
     assert states(database) == [ScoreState.FAILED]
+    told = Visitor.launch(app, sandbox, AMARA).page(f"/experiences/{experience_id}/conversation")
+    assert "has not taken it" in told.select_one("[data-testid=handed-in]").text
     said = entry(teacher, conversation_id)
     assert "Not in the gradebook" in said
     assert "did not take it: 422 100% <b>no</b> student" in said
     with database.transaction() as session:
         assert len(session.exec(select(LineItem)).all()) == 1
+
+
+def test_nobody_is_told_of_a_refusal_of_what_was_never_sent(
+    app: Flask,
+    teacher: Visitor,
+    conversation_id: int,
+    experience_id: int,
+    sandbox: Sandbox,
+    work: Callable[[], int],
+) -> None:
+    other = Visitor.launch(app, sandbox, LIAM)
+    hold(other, experience_id)
+    grade(teacher, conversation_id)
+    work()
+    told = other.page(f"/experiences/{experience_id}/conversation").select_one("[data-testid=handed-in]").text
+    assert told.strip() == "It counts: out of 10 points."
 
 
 def test_an_older_timestamp_at_the_first_try_means_that_the_gradebook_holds_something_newer(

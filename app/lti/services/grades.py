@@ -149,12 +149,14 @@ class Counting:
     """What a student is told of the gradebook.
 
     ``columns`` are those that the work counts in: none where there are several and the student has opened none.
-    ``handed_in_at`` is when the gradebook took it; ``waiting`` says that it is on its way.
+    ``handed_in_at`` is when the gradebook took it; ``waiting`` says that it is on its way, ``refused`` that it was sent
+    in vain.
     """
 
     columns: Sequence[LineItem]
     handed_in_at: datetime | None
     waiting: bool
+    refused: bool
 
     @property
     def maximum(self) -> float | None:
@@ -367,6 +369,7 @@ def counting_of(session: Session, experience: Experience, work: Work) -> Countin
         columns=columns.theirs,
         handed_in_at=min((score.sent_at for score in told if score.sent_at), default=None),
         waiting=any(score.state is ScoreState.WAITING for score in told),
+        refused=any(score.state is ScoreState.FAILED for score in told),
     )
 
 
