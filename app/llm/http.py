@@ -24,8 +24,8 @@ from app.llm.sse import EventTooLongError, read_events
 from app.settings import Settings
 
 USER_AGENT = "ai-experiences"
-# Connections kept for reuse; more may be open at once.
-POOL_SIZE = 200
+# Connections kept for reuse: as many as a worker of gunicorn has readers at once.
+POOL_SIZE = 1000
 READ_BYTES = 1 << 16
 ERROR_BYTES = 1 << 16
 # What a server may take to close a body whose last event has been read.
