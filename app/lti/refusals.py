@@ -46,6 +46,10 @@ class AmbiguousPlatformError(LaunchRefusedError):
     code = "ambiguous_platform"
     administrator = _l("Several client ids are registered for this issuer and the login named none of them.")
 
+    def __init__(self, issuer: str) -> None:
+        super().__init__(log=f"issuer {issuer!r:.300}")
+        self.issuer = issuer
+
 
 class DeploymentNotApprovedError(LaunchRefusedError):
     """The deployment is new at a known platform, waits for approval, or was refused.

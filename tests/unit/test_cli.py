@@ -133,6 +133,27 @@ def test_a_platform_that_is_not_known_is_answered_with_those_that_are(command: S
     )
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("token", "create", "--course", "1", "--user", "1", "--role", "teacher"),
+        ("oauth-client", "add", "--name", "Timetable", "--redirect-uri", "https://timetable.example/back"),
+        ("budget", "set", "--course", "1", "--tokens", "5"),
+        ("seed", "--course", "1"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_an_issuer_with_several_clients_is_answered_with_their_ids(command: Sequence[str]) -> None:
+    run("db", "upgrade")
+    run(*ADD)
+    run(*ADD, "--client-id", "8")
+    result = run(*command, "--issuer", "https://lms.example.edu")
+    assert result.exit_code == 1
+    assert result.output == (
+        "Error: Several client ids are registered for https://lms.example.edu. Name one with --client-id: 7, 8.\n"
+    )
+
+
 def test_an_address_that_is_none_is_refused() -> None:
     run("db", "upgrade")
     result = run(*ADD[:-1], "not an address")

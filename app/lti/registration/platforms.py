@@ -250,7 +250,7 @@ def find_registration(
     if not found:
         raise UnknownPlatformError(issuer, client_id)
     if len(found) > 1:
-        raise AmbiguousPlatformError(log=f"issuer {issuer!r:.300}")
+        raise AmbiguousPlatformError(issuer)
     platform, state = found[0]
     return platform, state
 
