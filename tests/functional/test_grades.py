@@ -991,6 +991,32 @@ def test_the_form_is_out_of_what_the_column_is_out_of(
     assert page.select_one("#own-maximum").text == "/ 20 points"
 
 
+def test_the_form_is_out_of_what_a_column_on_its_way_will_be_out_of(
+    app: Flask, sandbox: Sandbox, teacher: Visitor, conversation_id: int, experience_id: int
+) -> None:
+    pages = [
+        f"/conversations/{each}/transcript"
+        for each in (conversation_id, hold(Visitor.launch(app, sandbox, LIAM), experience_id))
+    ]
+    assert [teacher.page(path).select_one("#own-maximum") for path in pages] == [None, None]
+    grade(teacher, conversation_id, points="7")
+    for page in map(teacher.page, pages):
+        assert page.select_one("#own-maximum").text == "/ 10 points"
+        assert page.select_one("#maximum")["type"] == "hidden"
+        assert "a new column" not in page.select_one("[data-testid=grade-goes-to]").text
+
+
+def test_a_first_grade_that_made_no_column_leaves_open_what_the_next_is_out_of(
+    teacher: Visitor, conversation_id: int, database: Database
+) -> None:
+    grade(teacher, conversation_id)
+    with database.transaction() as session:
+        session.execute(update(Score).values(state=ScoreState.FAILED))
+    page = teacher.page(f"/conversations/{conversation_id}/transcript")
+    assert page.select_one("#own-maximum") is None
+    assert "a new column" in page.select_one("[data-testid=grade-goes-to]").text
+
+
 def test_a_grade_is_shown_on_its_way_and_arrived_and_fills_the_form(
     teacher: Visitor, conversation_id: int, work: Callable[[], int]
 ) -> None:

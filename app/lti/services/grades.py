@@ -117,12 +117,14 @@ class Standing:
     """Where a student's work stands with the gradebook.
 
     ``missing`` is None where grades can be sent. ``columns`` are those that the next grade goes to; there is none yet
-    where one is made for it. ``grade`` is the latest given for this work, ``other_grade`` for another attempt if that
-    was later. ``seen`` names the latest score, so that a page knows how much its reader has seen.
+    where one is made for it, or by a score on its way: ``coming`` is what that one will be out of. ``grade`` is the
+    latest given for this work, ``other_grade`` for another attempt if that was later. ``seen`` names the latest score,
+    so that a page knows how much its reader has seen.
     """
 
     missing: Missing | None
     columns: Sequence[LineItem]
+    coming: float | None
     entries: list[Entry]
     grade: Score | None
     other_grade: Score | None
@@ -130,8 +132,8 @@ class Standing:
 
     @property
     def maximum(self) -> float | None:
-        """What a grade is out of in the (first) column; None where there is none, or it is not known."""
-        return self.columns[0].score_maximum if self.columns else None
+        """What a grade is out of in the (first) column; None where none is there or coming, or it is not known."""
+        return self.columns[0].score_maximum if self.columns else self.coming
 
     @property
     def failed(self) -> bool:
@@ -349,6 +351,7 @@ def standing_of(session: Session, identity: Identity, work: Work) -> Standing:
     return Standing(
         missing=_missing(session.get(CourseServices, experience.course_id), columns),
         columns=columns.theirs,
+        coming=None if columns.all else _coming_maximum(session, experience.id),
         entries=_entries(columns.all, scores),
         grade=grade if is_of_work else None,
         other_grade=None if is_of_work else grade,
@@ -448,6 +451,21 @@ def _scores(session: Session, work: Work) -> Sequence[Score]:
         )
         .order_by(col(Score.id))
     ).all()
+
+
+def _coming_maximum(session: Session, experience_id: int) -> float | None:
+    """Tell what the column of the oldest score on its way will be out of, whoever's it is; None where none is."""
+    first = session.exec(
+        select(Score)
+        .where(
+            Score.experience_id == experience_id,
+            Score.state == ScoreState.WAITING,
+            col(Score.line_item_id).is_(None),
+        )
+        .order_by(col(Score.id))
+        .limit(1)
+    ).first()
+    return (first.score_maximum or DEFAULT_MAXIMUM) if first else None
 
 
 def _latest_grade(scores: Sequence[Score]) -> Score | None:
