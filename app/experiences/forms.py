@@ -93,6 +93,8 @@ class ExperienceForm(FlaskForm):
         """Write at each field what is wrong with it."""
         for name, found in error.errors.items():
             self[name].errors = [sentence(problem) for problem in found]
+        if self.evaluation_metrics.errors:
+            self.evaluation_metrics.entries = self._metrics()
 
     def _metrics(self) -> list[FormField]:
         return [entry for entry in self.evaluation_metrics.entries if not entry.form.blank]
@@ -109,10 +111,10 @@ def form_for(experience: Experience | None = None) -> ExperienceForm:
 
 
 def sentence(problem: FieldError) -> str:
-    """Say in a sentence what is wrong with a field."""
-    said = _sentence(problem)
+    """Say in a sentence what is wrong with a field. Of an entry, nothing but its name has to be filled in."""
     if problem.entry is None:
-        return said
+        return _sentence(problem)
+    said = gettext("Please give it a name.") if problem.type == "blank" else _sentence(problem)
     return gettext("Number %(number)s: %(sentence)s", number=problem.entry, sentence=said)
 
 

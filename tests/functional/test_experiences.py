@@ -65,7 +65,7 @@ def test_mistakes_are_named_and_nothing_typed_is_lost(teacher: Visitor) -> None:
         ({"max_turns": "0"}, "a whole number from 1 to 200"),
         ({"max_turns": "many"}, "a whole number from 1 to 200"),
         ({f"evaluation_metrics-{number}-name": str(number) for number in range(6)}, "at most 5 fit"),
-        ({"evaluation_metrics-1-description": "nameless"}, "Number 1: Please fill this in."),
+        ({"evaluation_metrics-1-description": "nameless"}, "Number 1: Please give it a name."),
         ({f"evaluation_metrics-{number}-name": "same" for number in range(2)}, "Number 2: Another has this"),
         ({"evaluation_metrics-0-name": "a\nb"}, "Number 1: This cannot be read"),
     ],
@@ -74,6 +74,12 @@ def test_each_rule_has_its_sentence(teacher: Visitor, changes: dict[str, str], s
     response = teacher.post("/experiences", EXPERIENCE | changes)
     assert response.status_code == 400
     assert sentence in response.text
+
+
+def test_a_metric_with_a_mistake_comes_back_without_a_blank_one(teacher: Visitor) -> None:
+    response = teacher.post("/experiences", EXPERIENCE | {"evaluation_metrics-0-description": "nameless"})
+    form = BeautifulSoup(response.text, "html.parser")
+    assert metrics(form) == [("", "nameless", False, False)]
 
 
 @pytest.mark.parametrize(
