@@ -372,7 +372,10 @@ class MetricEvaluation(Shape):
 
 
 class Evaluation(Shape):
-    """What a model makes of a conversation. Scores go from 0 to 100."""
+    """What a model makes of a conversation. Scores go from 0 to 100.
+
+    The scripted demo leaves out objectives and metrics that it does not look at; the overall score is of the others.
+    """
 
     overall_assessment: str
     overall_score: Percentage

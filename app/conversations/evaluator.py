@@ -15,6 +15,7 @@ from app.conversations.prompt import Scenario, brief_evaluator, numbered
 from app.conversations.quotes import prove
 from app.conversations.structured import ask
 from app.llm.interface import ModelAdapter, StructuredRequest
+from app.llm.scripted import objectives_sought
 from app.text import clean_text
 from app.usage.budgets import Tokens
 
@@ -23,6 +24,8 @@ ANSWER_TOKENS = 4_000
 ANSWER_SHARE = 3
 MOST_LINES = 8
 MOST_TEXT = 4_000
+# What the scripted demo says this of is left out of the result: a score would be made up.
+NOT_LOOKED_AT = "The scripted demo does not look at this."
 
 
 def _as_kept(text: str) -> str:
@@ -134,6 +137,7 @@ def _as_result(
                 "explanation": view.explanation,
             }
             for view in sorted(assessment.objectives, key=lambda view: view.objective)
+            if view.explanation != NOT_LOOKED_AT
         ],
         "evaluation_metrics": [
             {
@@ -143,6 +147,7 @@ def _as_result(
                 "visible_to_learners": metrics[view.metric - 1].visible_to_learners,
             }
             for view in sorted(assessment.metrics, key=lambda view: view.metric)
+            if view.explanation != NOT_LOOKED_AT
         ],
     }
 
@@ -177,32 +182,49 @@ def _scripted_assessment(
 ) -> dict[str, Any]:
     """Return the assessment of the scripted demo: it counts the objectives whose words the student has used.
 
-    A teacher's decision counts in their place.
+    A teacher's decision counts in their place. It looks at no objective that it has neither for, and at no metric.
     """
     found = {finding["objective"]: finding for finding in scripted_findings(conversation, said)["objectives"]}
+    decided = {position + 1: covered for position, covered in decisions.items()}
     objectives = dict(enumerate(scenario.learning_objectives, 1))
-    met = [number for number in objectives if decisions.get(number - 1, number in found)]
-    explanations = {True: "The words for it were found.", False: "No words for it were found."}
+    scripted = {position + 1 for position in objectives_sought(conversation.scenario.get("script"))}
+    sought = (scripted & objectives.keys()) - decided.keys()
+    looked_at = [number for number in objectives if number in sought or number in decided]
+    met = [number for number in looked_at if decided.get(number, number in found)]
+    explanations = (
+        dict.fromkeys(objectives, NOT_LOOKED_AT)
+        | dict.fromkeys(sought, "No words for it were found.")
+        | dict.fromkeys(found, "The words for it were found.")
+        | dict.fromkeys(decided, "A teacher decided this.")
+    )
     return {
-        "overall_assessment": (
-            f"Scripted demo: words for {len(found)} of {len(objectives)} learning objectives were found. "
-            "No AI model has read the conversation."
-        ),
-        "overall_score": 100 * len(met) // max(len(objectives), 1),
+        "overall_assessment": _scripted_summary(len(sought & found.keys()), len(sought), len(decided)),
+        "overall_score": 100 * len(met) // max(len(looked_at), 1),
         "strengths": [objectives[number] for number in met],
-        "areas_for_improvement": [text for number, text in objectives.items() if number not in met],
-        "key_moments": list(found.values()),
+        "areas_for_improvement": [objectives[number] for number in looked_at if number not in met],
+        "key_moments": [found[number] for number in met if number in found],
         "objectives": [
             {
                 "objective": number,
                 "met": number in met,
                 "score": 100 * (number in met),
-                "explanation": explanations[number in found],
+                "explanation": explanations[number],
             }
             for number in objectives
         ],
         "metrics": [
-            {"metric": number, "score": 0, "explanation": "The scripted demo does not look at this."}
+            {"metric": number, "score": 0, "explanation": NOT_LOOKED_AT}
             for number, _ in enumerate(scenario.enabled_metrics, 1)
         ],
     }
+
+
+def _scripted_summary(found: int, sought: int, decided: int) -> str:
+    sentences = ["Scripted demo: it looks for prepared words alone. No AI model has read the conversation."]
+    if sought:
+        sentences.append(f"Words for {found} of {sought} learning objectives were found.")
+    if decided:
+        sentences.append(f"Decided by a teacher: {decided}.")
+    if not sought and not decided:
+        sentences.append("It has no words for what is to be learned here.")
+    return " ".join(sentences)

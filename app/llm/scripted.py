@@ -139,6 +139,12 @@ def find_shown(given: Mapping[str, Any] | None, messages: Sequence[str]) -> list
     return [shown for shown in found if shown is not None]
 
 
+def objectives_sought(given: Mapping[str, Any] | None) -> set[int]:
+    """Return the objectives that a script, if there is one, has words for."""
+    script = _script_of(given)
+    return set(range(len(script.objectives))) if script else set()
+
+
 def _find_shown(objective: int, groups: Groups, messages: Sequence[str]) -> Shown | None:
     missing = list(groups)
     for number, message in enumerate(messages):

@@ -182,6 +182,23 @@ def test_a_teachers_decision_needs_no_proof(
     assert part.text.count("No words of the student's were found that prove this.") == 1
 
 
+def test_the_scripted_demo_shows_no_number_where_it_looked_at_nothing(
+    app: Flask, settings: Settings, sandbox: Sandbox
+) -> None:
+    changes = {"llm_provider": "scripted", "llm_scripted_pause": 0}
+    scripted = create_app(Settings(_env_file=None, **settings.model_dump() | changes))
+    teacher = Visitor.launch(scripted, sandbox, "miriam.okafor")
+    student = Visitor.launch(scripted, sandbox, "amara.diallo")
+    conversation_id = student.start(teacher.write_experience())
+    student.send(conversation_id, LISTENS)
+    assert teacher.post(f"/conversations/{conversation_id}/evaluation").status_code == 303
+    wait_for_evaluation(app, conversation_id)
+    part = evaluation_part(teacher, conversation_id)
+    assert "It has no words for what is to be learned here." in part.text
+    assert "of 100" not in part.text
+    end(scripted)
+
+
 def test_two_teachers_at_once_get_one_evaluation(
     app: Flask,
     settings: Settings,

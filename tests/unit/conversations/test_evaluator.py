@@ -137,7 +137,7 @@ def test_messages_keep_their_numbers_where_a_reply_is_missing() -> None:
 
 
 def test_the_scripted_demo_counts_words_and_says_so() -> None:
-    scripted = conversation(script={"objectives": [["since"], ["cell wall"]]}, evaluation_metrics=METRICS)
+    scripted = conversation(script={"objectives": [["since"], ["cell wall"], ["cough"]]})
     evaluated = evaluate(ScriptedAdapter(), scripted, messages(), {})
     assert evaluated.model == "Scripted demo"
     assert evaluated.result["overall_score"] == 33
@@ -150,9 +150,29 @@ def test_the_scripted_demo_counts_words_and_says_so() -> None:
     assert "No AI model" in evaluated.result["overall_assessment"]
 
 
+def test_the_scripted_demo_gives_no_score_for_what_it_does_not_look_at() -> None:
+    scripted = conversation(script={"objectives": [["since"], ["cell wall"]]}, evaluation_metrics=METRICS)
+    result = evaluate(ScriptedAdapter(), scripted, messages(), {}).result
+    assert [view["objective"] for view in result["learning_objectives_evaluation"]] == OBJECTIVES[:2]
+    assert (result["overall_score"], result["evaluation_metrics"]) == (50, [])
+    assert "Words for 1 of 2 learning objectives" in result["overall_assessment"]
+
+
+def test_the_scripted_demo_says_so_where_it_has_no_words() -> None:
+    result = evaluate(ScriptedAdapter(), conversation(), messages(), {}).result
+    assert result["learning_objectives_evaluation"] == result["areas_for_improvement"] == []
+    assert "It has no words" in result["overall_assessment"]
+
+
 def test_the_scripted_demo_counts_a_teachers_decision_in_place_of_words() -> None:
     scripted = conversation(script={"objectives": [["since"], ["cell wall"]]})
-    result = evaluate(ScriptedAdapter(), scripted, messages(), {0: False, 1: True, 2: True}).result
-    assert result["overall_score"] == 66
-    assert result["strengths"] == OBJECTIVES[1:]
-    assert [view["met"] for view in result["learning_objectives_evaluation"]] == [False, True, True]
+    result = evaluate(ScriptedAdapter(), scripted, messages(), {0: False, 2: True}).result
+    assert (result["overall_score"], result["strengths"], result["key_moments"]) == (33, OBJECTIVES[2:], [])
+    views = [(view["met"], view["explanation"]) for view in result["learning_objectives_evaluation"]]
+    assert views == [
+        (False, "A teacher decided this."),
+        (False, "No words for it were found."),
+        (True, "A teacher decided this."),
+    ]
+    counted = "Words for 0 of 1 learning objectives were found. Decided by a teacher: 2."
+    assert counted in result["overall_assessment"]
