@@ -243,6 +243,13 @@ def test_nobody_is_sent_where_the_program_has_not_said(
         assert "Location" not in response.headers
 
 
+def test_a_visit_without_a_request_is_told_what_is_missing(app: Flask) -> None:
+    response = app.test_client().get("/login/oauth2/auth")
+    assert response.status_code == 400
+    page = BeautifulSoup(response.text, "html.parser").text
+    assert "unsupported_response_type: The 'response_type' must be 'code'." in page
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
@@ -554,6 +561,7 @@ def test_a_program_that_does_not_show_who_it_is_gets_nothing(
 ) -> None:
     response = service.ask("client_credentials", **credentials)
     assert error_of(response, 401) == "invalid_client"
+    assert response.get_json()["error_description"] == "The client id or its secret is wrong."
     assert response.headers["WWW-Authenticate"] == 'Basic realm="canvas-lms"'
 
 

@@ -5,12 +5,19 @@ It opens sessions of its own to read with, so that no transaction is open while 
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer as FlaskAuthorizationServer
 from authlib.oauth2 import OAuth2Error
-from authlib.oauth2.rfc6749 import ClientMixin, InvalidScopeError, OAuth2Payload, OAuth2Request
+from authlib.oauth2.rfc6749 import (
+    ClientMixin,
+    InvalidClientError,
+    InvalidScopeError,
+    OAuth2Payload,
+    OAuth2Request,
+)
 from authlib.oauth2.rfc6749.util import scope_to_list
 from flask import Flask, Response, request
 from werkzeug.datastructures import MultiDict
@@ -120,6 +127,17 @@ class AuthorizationServer(FlaskAuthorizationServer):
         with database().snapshot() as session:
             client = clients.find_client(session, client_id)
         return Program(client) if client else None
+
+    def authenticate_client(
+        self, asked: OAuth2Request, methods: Sequence[str], endpoint: str = "token"
+    ) -> Program:
+        """Return the program that asks. Raises `InvalidClientError`, in words where Authlib would list its methods."""
+        try:
+            return cast(Program, super().authenticate_client(asked, methods, endpoint))
+        except InvalidClientError as error:
+            if "client_assertion" in asked.form:
+                raise
+            raise InvalidClientError(description="The client id or its secret is wrong.") from error
 
     def create_oauth2_request(self, parameters: MultiDict[str, str] | OAuth2Request) -> OAuth2Request:
         """Return the request as Authlib knows one."""

@@ -8,7 +8,7 @@ from typing import cast
 from urllib.parse import urlencode, urlsplit
 
 from authlib.oauth2 import OAuth2Error
-from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError
+from authlib.oauth2.rfc6749 import InvalidClientError, InvalidRequestError, UnsupportedResponseTypeError
 from authlib.oauth2.rfc6749.grants import AuthorizationEndpointMixin
 from authlib.oauth2.rfc6749.util import extract_basic_authorization
 from flask import (
@@ -204,10 +204,16 @@ def _take(decision: str, grant: AuthorizationEndpointMixin, who: SignedIn) -> Ba
 def _refuse(error: OAuth2Error) -> BaseResponse:
     """Tell the program what is wrong, where it is sure whose it is; otherwise the person."""
     if not error.redirect_uri:
-        raise ProgramRefusedError(f"{error.error}: {error.description}") from error
+        raise ProgramRefusedError(f"{error.error}: {_what_is_wrong(error)}") from error
     response = _server().handle_error_response(None, error)
     response.status_code = HTTPStatus.SEE_OTHER
     return response
+
+
+def _what_is_wrong(error: OAuth2Error) -> str:
+    if isinstance(error, UnsupportedResponseTypeError):
+        return "The 'response_type' must be 'code'."
+    return cast(str, error.get_error_description())
 
 
 def _same_request() -> str:
