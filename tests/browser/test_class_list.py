@@ -25,9 +25,9 @@ def tool_url(app: Flask) -> Iterator[str]:
     server.server_close()
 
 
-def test_the_list_takes_its_place_when_it_has_been_read(
-    app: Flask, sandbox: Sandbox, tool_url: str, context: BrowserContext, page: Page
-) -> None:
+@pytest.fixture
+def class_page(app: Flask, sandbox: Sandbox, tool_url: str, context: BrowserContext) -> str:
+    """The address of an experience's class, for a teacher whose browser it is."""
     teacher = Visitor.launch(app, sandbox, "miriam.okafor")
     experience_id = teacher.write_experience()
     cookie = teacher.client.get_cookie("launch", path=teacher.root)
@@ -35,11 +35,37 @@ def test_the_list_takes_its_place_when_it_has_been_read(
     context.add_cookies(
         [{"name": "launch", "value": cookie.value, "domain": host, "path": teacher.root, "secure": True}]
     )
+    return f"{tool_url}{teacher.root}/experiences/{experience_id}"
+
+
+def test_the_list_takes_its_place_when_it_has_been_read(
+    sandbox: Sandbox, class_page: str, page: Page
+) -> None:
     sandbox.traffic.clear()
     sandbox.fail_next(None, delay=4, path_contains="names_and_roles")
-    page.goto(f"{tool_url}{teacher.root}/experiences/{experience_id}")
+    page.goto(class_page)
     expect(page.get_by_test_id("roster")).to_contain_text("The class list is being read")
     expect(page.get_by_test_id("student-row")).to_have_count(7)
     expect(page.get_by_test_id("roster")).to_contain_text("Class list as of")
     expect(page.get_by_test_id("roster").locator("time")).not_to_contain_text("UTC")
     expect(page.get_by_test_id("update-class")).to_be_visible()
+
+
+WORDS_IN_TWO_LINES = """cells => cells.flatMap(cell => {
+  const text = cell.querySelector("a")?.firstChild ?? cell.firstChild;
+  return [...text.data.matchAll(/[\\p{L}]+/gu)].filter(({index, 0: word}) => {
+    const range = document.createRange();
+    range.setStart(text, index);
+    range.setEnd(text, index + word.length);
+    return range.getClientRects().length > 1;
+  }).map(([word]) => word);
+})"""
+
+
+def test_names_are_not_broken_inside_a_word_on_a_phone(class_page: str, page: Page) -> None:
+    page.set_viewport_size({"width": 375, "height": 667})
+    page.goto(class_page)
+    expect(page.get_by_test_id("student-row")).to_have_count(7)
+    names = page.get_by_test_id("student-row").locator("th")
+    assert names.evaluate_all(WORDS_IN_TWO_LINES) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
