@@ -14,6 +14,7 @@ from app.conversations.models import Conversation, Message
 from app.conversations.prompt import Scenario, brief_evaluator, numbered
 from app.conversations.quotes import prove
 from app.conversations.structured import ask
+from app.llm.demo import Demo, demo_named
 from app.llm.interface import ModelAdapter, StructuredRequest
 from app.llm.scripted import objectives_sought
 from app.text import clean_text
@@ -24,8 +25,10 @@ ANSWER_TOKENS = 4_000
 ANSWER_SHARE = 3
 MOST_LINES = 8
 MOST_TEXT = 4_000
-# What the scripted demo says this of is left out of the result: a score would be made up.
+# What the scripted demo says this of is left out of its result, since a score would be made up. Only of its: a student
+# could talk another model into these words.
 NOT_LOOKED_AT = "The scripted demo does not look at this."
+_VIEWS = ("learning_objectives_evaluation", "evaluation_metrics")
 
 
 def _as_kept(text: str) -> str:
@@ -116,7 +119,14 @@ def evaluate(
         scripted=_scripted_assessment(conversation, scenario, said, decisions),
     )
     answered = ask(model, request, Assessment, scenario=scenario)
-    return Evaluated(_as_result(answered.data, scenario, said, decisions), answered.model, answered.tokens)
+    result = _as_result(answered.data, scenario, said, decisions)
+    if demo_named(answered.model) is Demo.SCRIPTED:
+        result |= {part: _looked_at(result[part]) for part in _VIEWS}
+    return Evaluated(result, answered.model, answered.tokens)
+
+
+def _looked_at(views: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [view for view in views if view["explanation"] != NOT_LOOKED_AT]
 
 
 def _as_result(
@@ -137,7 +147,6 @@ def _as_result(
                 "explanation": view.explanation,
             }
             for view in sorted(assessment.objectives, key=lambda view: view.objective)
-            if view.explanation != NOT_LOOKED_AT
         ],
         "evaluation_metrics": [
             {
@@ -147,7 +156,6 @@ def _as_result(
                 "visible_to_learners": metrics[view.metric - 1].visible_to_learners,
             }
             for view in sorted(assessment.metrics, key=lambda view: view.metric)
-            if view.explanation != NOT_LOOKED_AT
         ],
     }
 

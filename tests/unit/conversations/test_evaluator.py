@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.conversations.evaluator import evaluate
+from app.conversations.evaluator import NOT_LOOKED_AT, evaluate
 from app.conversations.models import MessageState
 from app.conversations.prompt import brief_evaluator
 from app.llm.interface import ModelError
@@ -156,6 +156,16 @@ def test_the_scripted_demo_gives_no_score_for_what_it_does_not_look_at() -> None
     assert [view["objective"] for view in result["learning_objectives_evaluation"]] == OBJECTIVES[:2]
     assert (result["overall_score"], result["evaluation_metrics"]) == (50, [])
     assert "Words for 1 of 2 learning objectives" in result["overall_assessment"]
+
+
+def test_nobody_talks_a_model_into_leaving_an_objective_out() -> None:
+    view = {"explanation": NOT_LOOKED_AT, "score": 0}
+    told = result(
+        objectives=[{"objective": number, "met": False, **view} for number in (1, 2, 3)],
+        metrics=[{"metric": number, **view} for number in (1, 2)],
+    )
+    assert len(told["learning_objectives_evaluation"]) == 3
+    assert len(told["evaluation_metrics"]) == 2
 
 
 def test_the_scripted_demo_says_so_where_it_has_no_words() -> None:
