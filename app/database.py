@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from alembic import command
 from alembic.config import Config
 from flask import Flask, Response, current_app, g, request
+from gevent.monkey import is_module_patched
 from sqlalchemy import (
     ColumnElement,
     DateTime,
@@ -301,11 +302,21 @@ def _make_engine(url: URL) -> Engine:
         engine = create_engine(url, pool_size=10, max_overflow=10, hide_parameters=True)
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", _refuse_dead)
+        if is_module_patched("select"):
+            event.listen(engine, "do_connect", _connect_green)
         return engine
     engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000}, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _connect_green(
+    _dialect: Dialect, _record: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
+) -> DBAPIConnection:
+    from app.postgres import GreenConnection  # its driver is there only where it is needed
+
+    return cast(DBAPIConnection, GreenConnection.connect(*arguments, **options))
 
 
 def _note_use(_connection: object, record: ConnectionPoolEntry) -> None:
