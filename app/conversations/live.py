@@ -9,7 +9,6 @@ from app.conversations.models import Conversation, Message, reference_of
 from app.conversations.performance import Call
 from app.conversations.safety.findings import Finding
 
-COALESCE = 0.1
 HEARTBEAT_EVERY = 5.0
 
 
@@ -83,7 +82,6 @@ class LiveReply:
                 yield None
             if done:
                 return sent
-            time.sleep(COALESCE)  # words that come meanwhile go out together
 
     def _wait_beyond(self, length: int) -> tuple[str, bool]:
         """Wait for more text than `length`, the end, or a heartbeat's time; return the text and whether it is whole."""

@@ -1,6 +1,6 @@
 """One call to a model's server: post JSON, read the answer while it is written. Raises `ModelError` only."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import RemoteDisconnected
@@ -34,8 +34,8 @@ CLOSING_READS = 8
 # Words that come while we pause are read together, and so passed on together: with hundreds of answers at once,
 # taking up each word by itself is what the CPU would be used for. Nobody waits for the first.
 PAUSE_SECONDS = 0.1
-# What is there already is read faster than this.
-AT_ONCE_SECONDS = 0.001
+# Who sends so much at once has more: Python's buffer holds twice this.
+FULL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,6 @@ class Answer:
         self._timeouts = timeouts
         self._deadline = deadline
         self._heard = False
-        self._has_caught_up = False
         self._token_due = asked_at + timeouts.first_token
 
     @property
@@ -81,22 +80,27 @@ class Answer:
 
     def events(self) -> Iterator[bytes]:
         """Yield the data of each server-sent event. Comments that only keep the line open do not count."""
-        for event in self._events():
-            yield event
+        for events in self._events():
+            yield from events
             self._heard = True
 
     def texts(self, take: Callable[[bytes], str | None]) -> Iterator[str]:
-        """Yield the text that ``take`` finds in each event, until it finds None: the end.
+        """Yield the text that ``take`` finds in the events that came together, until it finds None: the end.
 
         Events without text, such as pings and thoughts, are no token that anyone waits for.
         """
-        for event in self._events():
-            text = take(event)
-            if text is None:
-                return
-            if text:
-                yield text
-                self._heard = True
+        for events in self._events():
+            texts: list[str] = []
+            try:
+                for event in events:
+                    text = take(event)
+                    if text is None:
+                        return
+                    texts.append(text)
+            finally:
+                if text := "".join(texts):
+                    yield text
+                    self._heard = True
 
     def body(self) -> bytes:
         """Return the whole of it."""
@@ -122,33 +126,56 @@ class Answer:
         """Hang up, unless the body was read to its end."""
         self._response.close()
 
-    def _events(self) -> Iterator[bytes]:
+    def _events(self) -> Iterator[Sequence[bytes]]:
         try:
             yield from read_events(self._blocks())
         except EventTooLongError as error:
             raise ModelError(ModelErrorCode.BAD_ANSWER, "a line without end") from error
 
     def _blocks(self) -> Iterator[bytes]:
-        while block := self._read():
-            yield block
+        """Yield what has come together, also where the rest is an error. Raises `ModelError`."""
+        while True:
+            block = b""
+            try:
+                block = self._next_chunk()
+                while block and len(block) < READ_BYTES and self._has_more():
+                    block += self._next_chunk()
+            finally:
+                if block:
+                    yield block
+            if not block:
+                return
+            self._pause(len(block))
 
-    def _read(self) -> bytes:
-        if self._heard and self._has_caught_up:
-            sleep(PAUSE_SECONDS)
-        now = monotonic()
+    def _pause(self, size: int) -> None:
+        """Let words come together, after the first and unless there were as many as can be read at once."""
         if self._heard:
+            if size < FULL_BYTES:
+                sleep(PAUSE_SECONDS)
+            self._token_due = monotonic() + self._timeouts.token
             self._heard = False
-            self._token_due = now + self._timeouts.token
-        self._limit_wait(_seconds_until(min(self._token_due, self._deadline), now))
-        with _translated_errors():
-            block = self._response.read1(READ_BYTES)
-        self._has_caught_up = monotonic() - now > AT_ONCE_SECONDS
-        return block
 
-    def _limit_wait(self, seconds: float) -> None:
+    def _next_chunk(self) -> bytes:
+        self._limit_wait(_seconds_until(min(self._token_due, self._deadline), monotonic()))
+        with _translated_errors():
+            return self._response.read1(READ_BYTES)
+
+    def _has_more(self) -> bool:
+        """Tell whether more was read from the network already, than the line's end that a chunk is followed by."""
+        buffer = _beneath(self._response, "_fp", "fp")
+        if buffer is None or not self._limit_wait(0):
+            return False
+        try:
+            return len(buffer.peek(1)) > len(b"\r\n")
+        except OSError:
+            return False
+
+    def _limit_wait(self, seconds: float) -> bool:
+        """Let reading wait for so long; tell whether there is anything to read from."""
         socket = _socket_of(self._response)
         if socket is not None:
             socket.settimeout(seconds)
+        return socket is not None
 
     def _error_body(self) -> bytes:
         self._limit_wait(CLOSING_SECONDS)
@@ -223,10 +250,15 @@ def _socket_of(response: urllib3.BaseHTTPResponse) -> Any:  # noqa: ANN401 - a s
     if socket := getattr(response.connection, "sock", None):
         return socket
     # The server will close it, so the answer alone holds it: beneath http.client's response and its buffer.
-    beneath: Any = response
-    for name in ("_fp", "fp", "raw", "_sock"):
-        beneath = getattr(beneath, name, None)
-    return beneath
+    return _beneath(response, "_fp", "fp", "raw", "_sock")
+
+
+def _beneath(response: urllib3.BaseHTTPResponse, *names: str) -> Any:  # noqa: ANN401 - of whichever library
+    """Return what lies so many layers beneath an answer, None where they are gone."""
+    layer: Any = response
+    for name in names:
+        layer = getattr(layer, name, None)
+    return layer
 
 
 def bearer(api_key: str | None) -> dict[str, str]:

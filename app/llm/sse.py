@@ -1,6 +1,6 @@
 """Reading server-sent events from the bytes of a network, wherever those are cut."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 # No model writes a line like that; it bounds what a broken server can make us keep.
 LONGEST_LINE = 4_000_000
@@ -10,26 +10,31 @@ class EventTooLongError(Exception):
     """A line without end."""
 
 
-def read_events(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the data of each event. Comments and other fields are passed over; the end ends an event too."""
+def read_events(blocks: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
+    """Yield the data of the events that a block brings to their end, for each that brings any.
+
+    Comments and other fields are passed over; the end of the last block ends an event too.
+    """
     data: list[bytes] = []
-    for line in _read_lines(blocks):
-        if line.startswith(b"data:"):
-            data.append(line[5:].removeprefix(b" "))
-        elif not line and data:
-            yield b"\n".join(data)
-            data.clear()
-    if data:
-        yield b"\n".join(data)
-
-
-def _read_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     kept = b""
     for block in blocks:
-        *whole, kept = (kept + block).split(b"\n")
-        for line in whole:
-            yield line.removesuffix(b"\r")
+        *lines, kept = (kept + block).split(b"\n")
+        if events := _events_in(lines, data):
+            yield events
         if len(kept) > LONGEST_LINE:
             raise EventTooLongError
-    if kept:
-        yield kept.removesuffix(b"\r")
+    if events := _events_in((kept, b""), data):
+        yield events
+
+
+def _events_in(lines: Iterable[bytes], data: list[bytes]) -> list[bytes]:
+    """Return the events that end in `lines`; `data` holds what has come of one that has not."""
+    events: list[bytes] = []
+    for line in lines:
+        plain = line.removesuffix(b"\r")
+        if plain.startswith(b"data:"):
+            data.append(plain[5:].removeprefix(b" "))
+        elif not plain and data:
+            events.append(b"\n".join(data))
+            data.clear()
+    return events

@@ -318,9 +318,35 @@ def test_words_that_come_close_together_are_read_together(
     model.reply_with(words, delay=0.005)
     read.extend(adapter.stream(chat_request("Hello")))
 
-    assert [each for each in read if isinstance(each, str)] == words
-    assert 1 <= read.count(PAUSE_SECONDS) < len(words) / 2
-    assert read.index(PAUSE_SECONDS) > read.index("word ")
+    pieces = [each for each in read if isinstance(each, str)]
+    assert "".join(pieces) == "".join(words)
+    assert len(pieces) < len(words) / 2
+    assert read[:2] == ["word ", PAUSE_SECONDS]
+
+
+@pytest.mark.parametrize("end", [b"", event({"error": {"message": "no"}}), b"data: {\n\n"])
+def test_what_came_with_an_error_is_passed_on_before_it(
+    adapter: ModelAdapter, model: FakeModel, end: bytes
+) -> None:
+    model.send_raw(event(chunk("One ")) + event(chunk("two")) + end)
+    read: list[object] = []
+
+    with pytest.raises(ModelError):
+        read.extend(adapter.stream(chat_request("Hello")))
+
+    assert read == ["One two"]
+
+
+def test_a_server_in_a_hurry_is_not_paused_for(
+    adapter: ModelAdapter, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("app.llm.http.sleep", pauses.append)
+    words = ["word " * 100] * 400
+    model.reply_with(words)
+
+    assert whole(adapter, chat_request("Hello", max_tokens=100_000))[0] == "".join(words)
+    assert len(pauses) < len(words) / 10
 
 
 def test_a_server_that_does_not_close_the_body_does_not_hold_the_turn(

@@ -1,3 +1,5 @@
+from itertools import chain
+
 import pytest
 
 from app.llm.sse import LONGEST_LINE, EventTooLongError, read_events
@@ -10,11 +12,18 @@ EVENTS = ['{"a":"Grüße 🎉"}'.encode(), b"two\nlines", b"[DONE]"]
 def test_events_survive_any_cut(size: int) -> None:
     blocks = [STREAM[start : start + size] for start in range(0, len(STREAM), size)]
 
-    assert list(read_events(blocks)) == EVENTS
+    assert list(chain.from_iterable(read_events(blocks))) == EVENTS
+
+
+def test_events_of_one_block_come_together() -> None:
+    assert list(read_events([b"data: one\n\ndata: two\n\ndata: th", b"ree\n\n"])) == [
+        [b"one", b"two"],
+        [b"three"],
+    ]
 
 
 def test_the_last_event_needs_no_empty_line() -> None:
-    assert list(read_events([b"data: one\n\ndata: two"])) == [b"one", b"two"]
+    assert list(read_events([b"data: one\n\ndata: two"])) == [[b"one"], [b"two"]]
 
 
 def test_a_line_without_end_is_not_kept() -> None:
