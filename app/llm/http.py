@@ -1,11 +1,12 @@
 """One call to a model's server: post JSON, read the answer while it is written. Raises `ModelError` only."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import RemoteDisconnected
 from time import monotonic, sleep
 from typing import Any, Self
+from weakref import WeakSet
 
 import orjson
 import urllib3
@@ -32,8 +33,11 @@ ERROR_BYTES = 1 << 16
 CLOSING_SECONDS = 0.5
 CLOSING_READS = 8
 # Words that come while we pause are read together, and so passed on together: with hundreds of answers at once,
-# taking up each word by itself is what the CPU would be used for. Nobody waits for the first.
+# taking up each word by itself is what the CPU would be used for. Nobody waits for the first. The more answers a client
+# has open, the longer it pauses, so that what reading them takes does not grow with them.
 PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 0.5
+READS_A_SECOND = 1000
 # Who sends so much at once has more: Python's buffer holds twice this.
 FULL_BYTES = 4096
 
@@ -61,14 +65,23 @@ class Timeouts:
 class Answer:
     """A server's answer that is still being written.
 
-    ``asked_at`` is when the request was sent and ``deadline`` when its turn is over, both by `time.monotonic`.
+    ``asked_at`` is when the request was sent and ``deadline`` when its turn is over, both by `time.monotonic`;
+    ``beside`` are the answers that are open, with this one, until it is closed.
     """
 
     def __init__(
-        self, response: urllib3.BaseHTTPResponse, timeouts: Timeouts, *, asked_at: float, deadline: float
+        self,
+        response: urllib3.BaseHTTPResponse,
+        timeouts: Timeouts,
+        beside: MutableSet["Answer"],
+        *,
+        asked_at: float,
+        deadline: float,
     ) -> None:
         self._response = response
         self._timeouts = timeouts
+        self._beside = beside
+        self._beside.add(self)
         self._deadline = deadline
         self._heard = False
         self._token_due = asked_at + timeouts.first_token
@@ -124,6 +137,7 @@ class Answer:
 
     def close(self) -> None:
         """Hang up, unless the body was read to its end."""
+        self._beside.discard(self)
         self._response.close()
 
     def _events(self) -> Iterator[Sequence[bytes]]:
@@ -151,7 +165,7 @@ class Answer:
         """Let words come together, after the first and unless there were as many as can be read at once."""
         if self._heard:
             if size < FULL_BYTES:
-                sleep(PAUSE_SECONDS)
+                sleep(pause_seconds(len(self._beside)))
             self._token_due = monotonic() + self._timeouts.token
             self._heard = False
 
@@ -199,6 +213,7 @@ class StreamingClient:
         if not keep_alive:
             self._headers["Connection"] = "close"
         self._pool = urllib3.PoolManager(maxsize=POOL_SIZE, retries=False)
+        self._open: WeakSet[Answer] = WeakSet()
 
     def post(
         self, url: str, payload: Mapping[str, Any], *, headers: dict[str, str], deadline: float
@@ -212,7 +227,7 @@ class StreamingClient:
         timeout = urllib3.Timeout(connect=min(self._timeouts.connect, wait), read=wait)
         with _translated_errors():
             response = self._send(url, orjson.dumps(payload), self._headers | headers, timeout)
-        return Answer(response, self._timeouts, asked_at=now, deadline=deadline)
+        return Answer(response, self._timeouts, self._open, asked_at=now, deadline=deadline)
 
     def _send(
         self, url: str, body: bytes, headers: Mapping[str, str], timeout: urllib3.Timeout
@@ -259,6 +274,11 @@ def _beneath(response: urllib3.BaseHTTPResponse, *names: str) -> Any:  # noqa: A
     for name in names:
         layer = getattr(layer, name, None)
     return layer
+
+
+def pause_seconds(answers: int) -> float:
+    """Return for how long the words of each of so many open answers may come together."""
+    return min(max(PAUSE_SECONDS, answers / READS_A_SECOND), LONGEST_PAUSE_SECONDS)
 
 
 def bearer(api_key: str | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from app.llm.http import PAUSE_SECONDS
+from app.llm.http import LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, pause_seconds
 from app.llm.interface import Completion, ModelAdapter, ModelError, ModelErrorCode, Readiness
 from app.llm.selection import build_adapter
 from app.llm.turns import CUE
@@ -322,6 +322,33 @@ def test_words_that_come_close_together_are_read_together(
     assert "".join(pieces) == "".join(words)
     assert len(pieces) < len(words) / 2
     assert read[:2] == ["word ", PAUSE_SECONDS]
+
+
+def test_who_has_many_answers_open_pauses_longer(
+    adapter: ModelAdapter, model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("app.llm.http.sleep", pauses.append)
+    monkeypatch.setattr("app.llm.http.READS_A_SECOND", 10)
+    model.reply_with(["word "] * 3, delay=0.01)
+    waiting = [adapter.stream(chat_request("Hello")) for _ in range(3)]
+    for stream in waiting:
+        next(stream)
+    list(waiting[0])
+    assert pauses.pop(0) == 0.3
+    for stream in waiting:
+        stream.close()
+    pauses.clear()
+    list(adapter.stream(chat_request("Hello")))
+    assert pauses[0] == PAUSE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds"),
+    [(1, PAUSE_SECONDS), (100, PAUSE_SECONDS), (250, 0.25), (5_000, LONGEST_PAUSE_SECONDS)],
+)
+def test_no_pause_is_too_short_or_too_long(answers: int, seconds: float) -> None:
+    assert pause_seconds(answers) == seconds
 
 
 @pytest.mark.parametrize("end", [b"", event({"error": {"message": "no"}}), b"data: {\n\n"])
