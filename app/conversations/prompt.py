@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2s
 from itertools import accumulate
 from typing import Any
@@ -23,6 +24,7 @@ JUDGE_VERSION = "1"
 EVALUATOR_VERSION = "2"
 TOKENS_PER_LINE = 8
 MARKER_BYTES = 6
+PARTS = 64  # kept ready: those of one experience are asked for with every reply
 # What stands in quotation marks in a teacher's guidance is meant to be said.
 QUOTED = re.compile(r'"[^"]*"|“[^”]*”|„[^“”]*[“”]|«[^»]*»')
 # What judges and evaluators call them.
@@ -60,6 +62,16 @@ class Scenario(BaseModel):
         return [metric for metric in self.evaluation_metrics if metric.enabled]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a persona is told of the part it plays, the same in all conversations about one version of an experience."""
+
+    scenario: Scenario
+    instructions: str
+    brief: str
+    secret: Secret
+
+
 def pin(experience: Experience) -> dict[str, Any]:
     """Return the experience as a conversation keeps it."""
     return Scenario.model_validate(experience).model_dump(mode="json")
@@ -74,27 +86,23 @@ def build_request(
     tokens fit into what is left of the window after instructions and reply, always the last one. A reply that was cut
     short is among them as far as it came: the student has read it. Nothing of who the student is goes along.
     """
-    scenario = Scenario.model_validate(conversation.scenario)
-    instructions = _instructions(conversation, scenario)
-    room = context_tokens - max_tokens - estimate_tokens(instructions)
+    part = _part_in(conversation)
+    room = context_tokens - max_tokens - estimate_tokens(part.instructions)
     return ChatRequest(
-        instructions=instructions,
-        brief=_render(f"{conversation.prompt_version}-brief.txt", scenario=scenario),
-        persona_name=scenario.persona_name,
-        facts=scenario.facts,
+        instructions=part.instructions,
+        brief=part.brief,
+        persona_name=part.scenario.persona_name,
+        facts=part.scenario.facts,
         lines=_newest_lines_that_fit(messages, room),
         conversation=f"conversation-{conversation.id}",
-        script=scenario.script,
+        script=part.scenario.script,
         max_tokens=max_tokens,
     )
 
 
 def secret_of(conversation: Conversation) -> Secret:
     """Return what the persona must not say: its instructions without what the student is told or may find out."""
-    scenario = Scenario.model_validate(conversation.scenario)
-    guidance = QUOTED.sub("", scenario.pedagogical_guidance)
-    told = {"title": "", "description": "", "facts": "", "pedagogical_guidance": guidance}
-    return Secret(_marker_of(scenario), _instructions(conversation, scenario.model_copy(update=told)))
+    return _part_in(conversation).secret
 
 
 def deflecting(request: ChatRequest) -> ChatRequest:
@@ -191,8 +199,23 @@ def _how_many_fit(costs: Sequence[int], room: int) -> int:
     return sum(spent <= room for spent in accumulate(costs))
 
 
-def _instructions(conversation: Conversation, scenario: Scenario) -> str:
-    return _render(f"{conversation.prompt_version}.txt", scenario=scenario, marker=_marker_of(scenario))
+def _part_in(conversation: Conversation) -> Part:
+    return _part_of(orjson.dumps(conversation.scenario), conversation.prompt_version)
+
+
+@lru_cache(PARTS)
+def _part_of(pinned: bytes, version: str) -> Part:
+    scenario = Scenario.model_validate_json(pinned)
+    marker = _marker_of(scenario)
+    guidance = QUOTED.sub("", scenario.pedagogical_guidance)
+    told = {"title": "", "description": "", "facts": "", "pedagogical_guidance": guidance}
+    secret = _render(f"{version}.txt", scenario=scenario.model_copy(update=told), marker=marker)
+    return Part(
+        scenario,
+        instructions=_render(f"{version}.txt", scenario=scenario, marker=marker),
+        brief=_render(f"{version}-brief.txt", scenario=scenario),
+        secret=Secret(marker, secret),
+    )
 
 
 def _marker_of(scenario: Scenario) -> str:

@@ -20,9 +20,9 @@ from sqlmodel import Session, col, select
 from app.conversations.models import Conversation, ConversationState, Message, MessageState, ReplyNote
 from app.conversations.prompt import PROMPT_VERSION, pin
 from app.conversations.safety.findings import Finding, is_in_danger, self_harm_in
-from app.conversations.safety.flags import note_findings
+from app.conversations.safety.flags import notice_for, raise_flags
 from app.conversations.safety.safety import current_safety
-from app.database import utc_now
+from app.database import insert_rows, utc_now, write_into
 from app.errors import AppError, ConflictError, FieldError, InvalidInputError, NotFoundError
 from app.experiences.models import Experience, WorkflowState
 from app.experiences.service import get_experience, mark_started
@@ -153,8 +153,24 @@ class Turn:
     said: Sequence[Message] = ()
 
 
-# The latest conversation of somebody about each experience; `_own` gives its parameters. Built once, as what is made
-# of it: building one takes longer than running it.
+# Queries that are asked with every message, or page, are built once: building one takes longer than running it.
+# `_own` gives the parameters of those about somebody's own conversations.
+_OWN_ONE = (
+    select(Conversation)
+    .join(Experience, col(Experience.id) == Conversation.experience_id)
+    .where(
+        Conversation.id == bindparam("id"),
+        Conversation.user_id == bindparam("user_id"),
+        Conversation.is_preview == bindparam("is_preview"),
+        Experience.course_id == bindparam("course_id"),
+        Experience.workflow_state != WorkflowState.DELETED,
+    )
+)
+_OWN_TO_WRITE = _OWN_ONE.with_for_update(of=Conversation)
+_MESSAGES = (
+    select(Message).where(Message.conversation_id == bindparam("conversation_id")).order_by(col(Message.id))
+)
+# The latest conversation of somebody about each experience.
 _LATEST_OWN = (
     select(func.max(Conversation.id).label("id"), Conversation.experience_id)
     .where(
@@ -226,18 +242,8 @@ def conversation_for(
     Raises `NotFoundError` for any other, `ForbiddenError` for a role that holds none.
     """
     identity.require_conversations()
-    query = (
-        select(Conversation)
-        .join(Experience, col(Experience.id) == Conversation.experience_id)
-        .where(
-            Conversation.id == conversation_id,
-            Conversation.user_id == identity.user.id,
-            Conversation.is_preview == identity.converses_as_preview,
-            Experience.course_id == identity.course.id,
-            Experience.workflow_state != WorkflowState.DELETED,
-        )
-    )
-    found = session.exec(query.with_for_update(of=Conversation) if to_write else query).first()
+    asked = _own(identity) | {"id": conversation_id, "course_id": identity.course.id}
+    found = session.exec(_OWN_TO_WRITE if to_write else _OWN_ONE, params=asked).first()
     if found is None:
         raise NotFoundError(log=f"conversation {conversation_id}")
     return found
@@ -245,9 +251,7 @@ def conversation_for(
 
 def messages_of(session: Session, conversation: Conversation) -> Sequence[Message]:
     """Load a conversation's messages, oldest first."""
-    return session.exec(
-        select(Message).where(Message.conversation_id == conversation.id).order_by(col(Message.id))
-    ).all()
+    return session.exec(_MESSAGES, params={"conversation_id": conversation.id}).all()
 
 
 def start_conversation(
@@ -637,15 +641,18 @@ def _add_turn(
 ) -> Turn:
     """Store a message, what is found in it, and a reply, which is to be written or waits."""
     message = Message(
-        conversation_id=conversation.id, speaker=Speaker.STUDENT, text=heard.text, client_key=client_key
+        conversation_id=conversation.id,
+        speaker=Speaker.STUDENT,
+        text=heard.text,
+        client_key=client_key,
+        notice=notice_for(heard.findings),
     )
     reply = _empty_reply(conversation)
     if heard.waits:
         _let_wait(reply)
-    conversation.updated_at = utc_now()
-    session.add_all([message, reply])
-    session.flush()
-    note_findings(session, message, heard.findings)
+    write_into(session, conversation, {"updated_at": utc_now()})
+    insert_rows(session, message, reply)
+    raise_flags(session, message.id, heard.findings)
     return Turn(message, reply, to_write=not heard.waits, said=(*before, message))
 
 

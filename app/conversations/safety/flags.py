@@ -14,11 +14,9 @@ from app.database import insert_into, once_committed
 logger = logging.getLogger(__name__)
 
 
-def note_findings(session: Session, message: Message, findings: Sequence[Finding]) -> None:
-    """Flag a student's message, which is in the database, and have the tool answer one who may harm themselves."""
-    if self_harm_in(findings):
-        message.notice = Notice.HELP
-    raise_flags(session, message.id, findings)
+def notice_for(findings: Sequence[Finding]) -> Notice | None:
+    """Return what the tool itself answers to a message in which this was found: help to who may harm themselves."""
+    return Notice.HELP if self_harm_in(findings) else None
 
 
 def raise_flags(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from app.conversations.models import Message
 from app.conversations.safety.findings import Check, Finding
-from app.conversations.safety.flags import note_findings
+from app.conversations.safety.flags import notice_for, raise_flags
 from app.database import Database, patiently
 from app.llm.interface import Speaker
 
@@ -56,4 +56,6 @@ class Moderations:
 
     def _note(self, message_id: int, findings: Sequence[Finding]) -> None:
         with self._database.transaction() as session:
-            note_findings(session, session.get_one(Message, message_id), findings)
+            if notice := notice_for(findings):
+                session.get_one(Message, message_id).notice = notice
+            raise_flags(session, message_id, findings)
