@@ -69,7 +69,7 @@ def test_without_a_written_line_the_model_opens(
 def test_a_reply_streams_and_is_stored_with_what_it_cost(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:
-    fake_model.reply_with("I am **very** angry.")
+    fake_model.reply_with("I am **very** angry.", delay=0.05)
     response = student.send(conversation_id, "Hello, how can I help?")
     names = [name for name, _ in events(response)]
     assert response.mimetype == "text/event-stream"
