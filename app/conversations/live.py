@@ -24,9 +24,10 @@ class Scene:
 class LiveReply:
     """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows, until the reply is done.
 
-    ``scene`` is there where whoever began the reply knew it; ``saved`` is how much of the text stands in the database,
-    ``settled`` the reply as it was stored at its end. ``calls`` are what the model was asked about the experience.
-    ``findings`` are what teachers are to look at; ``withheld`` is what the model wrote where nobody is to read it.
+    ``scene`` is there where whoever began the reply knew it; ``renewed`` is when its lease was, by `time.monotonic`;
+    ``saved`` is how much of the text stands in the database, ``settled`` the reply as it was stored at its end.
+    ``calls`` are what the model was asked about the experience. ``findings`` are what teachers are to look at;
+    ``withheld`` is what the model wrote where nobody is to read it.
     """
 
     reply_id: int
@@ -37,6 +38,7 @@ class LiveReply:
     settled: Message | None = None
     done: bool = False
     started: float = field(default_factory=time.monotonic)
+    renewed: float = field(default_factory=time.monotonic)
     first_token_ms: int | None = None
     experience_id: int = 0
     calls: list[Call] = field(default_factory=list)

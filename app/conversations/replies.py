@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, tuple_, update
+from sqlalchemy import select as select_columns
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session, col, select
 
@@ -32,6 +33,7 @@ from app.usage.budgets import record_tokens, tokens_of
 
 logger = logging.getLogger(__name__)
 SAVE_EVERY = 1.0
+RENEW_EVERY = 5.0  # a quarter of a lease
 POLL_EVERY = 0.4
 TURN_MARGIN = 30.0  # seconds over a turn's own limit after which its writer is given up
 
@@ -41,6 +43,15 @@ _OURS = (
     col(Message.attempts) == bindparam("by"),
     col(Message.state) == MessageState.GENERATING,
 )
+# Replies under way, by `these`: pairs of a reply's id and the number of its attempt.
+_THESE = (
+    tuple_(col(Message.id), col(Message.attempts)).in_(bindparam("these", expanding=True)),
+    col(Message.state) == MessageState.GENERATING,
+)
+_TOLD_TO_STOP = select_columns(col(Message.id), col(Message.attempts)).where(
+    *_THESE, col(Message.error_code) == ReplyNote.STOPPED
+)
+_RENEW = update(Message).where(*_THESE).values(lease_until=bindparam("new_lease"))
 _SAVE_TEXT = update(Message).where(*_OURS).values(text=bindparam("so_far"))
 _TAKE_BACK = (
     update(Message)
@@ -328,8 +339,9 @@ class Replies:
                 logger.exception("saving %s replies under way failed", len(live))
 
     def _save(self, under_way: Sequence[LiveReply]) -> None:
-        """Renew the leases first: what cannot be saved of one reply must not end the others."""
-        self._interrupt(self._renew(under_way), ReplyNote.STOPPED)
+        """Renew leases before anything is saved: what cannot be saved of one reply must not end the others."""
+        self._interrupt(self._told_to_stop(under_way), ReplyNote.STOPPED)
+        self._renew([live for live in under_way if live.elapsed_ms() < self._longest_ms])
         grown = [(live, live.text) for live in under_way if len(live.text) > live.saved]
         if grown:
             with self._database.transaction() as session:
@@ -340,23 +352,25 @@ class Replies:
         for live, text in grown:
             live.saved = len(text)
 
-    def _renew(self, under_way: Sequence[LiveReply]) -> list[LiveReply]:
-        """Renew the leases of replies that are not overlong; return those that are to be stopped."""
-        alive = {live.reply_id: live for live in under_way if live.elapsed_ms() < self._longest_ms}
-        renewal = (
-            update(Message)
-            .where(
-                tuple_(col(Message.id), col(Message.attempts)).in_(
-                    [(live.reply_id, live.attempt) for live in alive.values()]
-                ),
-                col(Message.state) == MessageState.GENERATING,
-            )
-            .values(lease_until=utc_now() + LEASE)
-            .returning(col(Message.id), col(Message.error_code))
-        )
+    def _told_to_stop(self, under_way: Sequence[LiveReply]) -> list[LiveReply]:
+        attempts = {(live.reply_id, live.attempt): live for live in under_way}
+        with self._database.snapshot() as session:
+            told = session.connection().execute(_TOLD_TO_STOP, {"these": list(attempts)}).all()
+        return [attempts[reply_id, attempt] for reply_id, attempt in told]
+
+    def _renew(self, alive: Sequence[LiveReply]) -> None:
+        now = time.monotonic()
+        due = [live for live in alive if now - live.renewed > RENEW_EVERY]
+        if not due:
+            return
+        values = {
+            "these": [(live.reply_id, live.attempt) for live in due],
+            "new_lease": utc_now() + LEASE,
+        }
         with self._database.transaction() as session:
-            renewed = session.execute(renewal).all()
-        return [alive[reply_id] for reply_id, code in renewed if code == ReplyNote.STOPPED]
+            session.connection().execute(_RENEW, values)
+        for live in due:
+            live.renewed = now
 
     def _follow_stored(self, reply_id: int, sent: int) -> Iterator[str | Message | None]:
         quiet_since = time.monotonic()

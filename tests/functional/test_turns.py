@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from bs4 import BeautifulSoup, Tag
@@ -170,6 +171,20 @@ def test_a_reply_is_stopped_while_the_model_is_silent(
     reply = newest(app)
     assert (reply.state, reply.error_code) == ("interrupted", "stopped")
     assert reply.text.startswith("One")
+    fake_model.hang_up()
+
+
+def test_the_lease_of_a_reply_is_renewed_while_the_model_is_silent(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.conversations.replies.SAVE_EVERY", 0.1)
+    monkeypatch.setattr("app.conversations.replies.RENEW_EVERY", 0.2)
+    fake_model.reply_with(["One, ", "two, ", "three"], stall_after=2)
+    begin(student, conversation_id)
+    lease = newest(app).lease_until
+    wait_until(lambda: newest(app).lease_until > lease + timedelta(seconds=1))
+    stop(student, conversation_id, newest(app))
+    assert newest(app).lease_until is None
     fake_model.hang_up()
 
 
