@@ -31,7 +31,7 @@ from app.web import current_settings
 MOST_TOKENS = 10**12
 KEPT = timedelta(days=366)
 PARTS = (
-    8  # rows in which a course's tokens are counted, so that replies which end together do not wait in line
+    32  # rows in which a course's tokens are counted, so that replies which end together do not wait in line
 )
 FORGET_EVERY = 1_000  # calls of a process, at which old months are forgotten
 
