@@ -33,6 +33,7 @@ from app.usage.budgets import record_tokens, tokens_of
 
 logger = logging.getLogger(__name__)
 SAVE_EVERY = 1.0
+SAVED_AT_ONCE = 50
 RENEW_EVERY = 5.0  # a quarter of a lease
 POLL_EVERY = 0.4
 TURN_MARGIN = 30.0  # seconds over a turn's own limit after which its writer is given up
@@ -342,14 +343,17 @@ class Replies:
         """Renew leases before anything is saved: what cannot be saved of one reply must not end the others."""
         self._interrupt(self._told_to_stop(under_way), ReplyNote.STOPPED)
         self._renew([live for live in under_way if live.elapsed_ms() < self._longest_ms])
-        grown = [(live, live.text) for live in under_way if len(live.text) > live.saved]
-        if grown:
-            with self._database.transaction() as session:
-                session.connection().execute(
-                    _SAVE_TEXT,
-                    [{"of": live.reply_id, "by": live.attempt, "so_far": text} for live, text in grown],
-                )
-        for live, text in grown:
+        grown = [live for live in under_way if len(live.text) > live.saved]
+        for begin in range(0, len(grown), SAVED_AT_ONCE):
+            self._save_texts(grown[begin : begin + SAVED_AT_ONCE])
+
+    def _save_texts(self, grown: Sequence[LiveReply]) -> None:
+        """Save a few at once, and hold their rows no longer than that takes: whoever ends a reply waits for its row."""
+        texts = [(live, live.text) for live in grown]
+        rows = [{"of": live.reply_id, "by": live.attempt, "so_far": text} for live, text in texts]
+        with self._database.statements() as session:
+            session.connection().execute(_SAVE_TEXT, rows)
+        for live, text in texts:
             live.saved = len(text)
 
     def _told_to_stop(self, under_way: Sequence[LiveReply]) -> list[LiveReply]:
@@ -367,7 +371,7 @@ class Replies:
             "these": [(live.reply_id, live.attempt) for live in due],
             "new_lease": utc_now() + LEASE,
         }
-        with self._database.transaction() as session:
+        with self._database.statements() as session:
             session.connection().execute(_RENEW, values)
         for live in due:
             live.renewed = now
