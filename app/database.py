@@ -49,6 +49,8 @@ SQLITE_BUSY_MS = 10_000
 # After so many seconds what could not be stored is tried again.
 PATIENT_PAUSES = (0.5, 2.0)
 PING_AFTER_SECONDS = 5.0
+# Of a process to PostgreSQL. All are kept: one that is opened anew plans each query anew.
+CONNECTIONS = 8
 # PostgreSQL reads without a transaction: ending one that only read would throw away its prepared statements.
 _READING: dict[str, dict[str, Any]] = {
     "sqlite": {"sqlite_begin": "DEFERRED"},
@@ -316,7 +318,7 @@ def _close_request_session(_error: BaseException | None) -> None:
 def _make_engine(url: URL) -> Engine:
     # hide_parameters: what people wrote must not stand in a log beside an error.
     if url.get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_size=10, max_overflow=10, hide_parameters=True)
+        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True)
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", _refuse_dead)
         if is_module_patched("select"):

@@ -62,7 +62,8 @@ class Settings(BaseSettings):
     database_url: str = Field(
         default="sqlite:///instance/ai_experiences.db",
         repr=False,
-        description="SQLAlchemy address of the database: sqlite:///file or postgresql+psycopg://user:password@host/name.",
+        description="SQLAlchemy address of the database: sqlite:///file or postgresql+psycopg://user:password@host/name."
+        " A worker opens at most eight connections to PostgreSQL.",
     )
     tool_config: Path = Field(
         default=Path("tool_config.json"),
