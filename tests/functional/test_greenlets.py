@@ -11,7 +11,7 @@ from tests.support.postgres import copy_of_migrated
 pytestmark = pytest.mark.postgres
 BEGINNING = """
 from gevent import monkey; monkey.patch_all()
-import sys, time
+import sys
 from threading import Thread
 from sqlalchemy import text
 from app.database import Database
@@ -39,13 +39,10 @@ def run(program: str, url: str) -> None:
 def test_who_waits_holds_nobody_up(url: str) -> None:
     run(
         """
-began = time.monotonic()
-sleepers = [Thread(target=ask, args=("SELECT pg_sleep(0.5)",)) for _ in range(5)]
+sleepers = [Thread(target=ask, args=("SELECT pg_sleep(3)",), daemon=True) for _ in range(5)]
 for each in sleepers: each.start()
 assert ask("SELECT 1") == 1
-assert time.monotonic() - began < 0.5
-for each in sleepers: each.join()
-assert time.monotonic() - began < 2
+assert all(each.is_alive() for each in sleepers)
 """,
         url,
     )
