@@ -39,7 +39,7 @@ def run(program: str, url: str) -> None:
 def test_who_waits_holds_nobody_up(url: str) -> None:
     run(
         """
-sleepers = [Thread(target=ask, args=("SELECT pg_sleep(3)",), daemon=True) for _ in range(5)]
+sleepers = [Thread(target=ask, args=("SELECT pg_sleep(30)",), daemon=True) for _ in range(5)]
 for each in sleepers: each.start()
 assert ask("SELECT 1") == 1
 assert all(each.is_alive() for each in sleepers)

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from app.llm.http import LONGEST_PAUSE_SECONDS, PAUSE_SECONDS, pause_seconds
+from app.llm.http import PAUSE_SECONDS
 from app.llm.interface import Completion, ModelAdapter, ModelError, ModelErrorCode, Readiness
 from app.llm.selection import build_adapter
 from app.llm.turns import CUE
@@ -321,34 +321,7 @@ def test_words_that_come_close_together_are_read_together(
     pieces = [each for each in read if isinstance(each, str)]
     assert "".join(pieces) == "".join(words)
     assert len(pieces) < len(words) / 2
-    assert read[:2] == ["word ", PAUSE_SECONDS]
-
-
-def test_who_has_many_answers_open_pauses_longer(
-    adapter: ModelAdapter, model: FakeModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr("app.llm.http.sleep", pauses.append)
-    monkeypatch.setattr("app.llm.http.READS_A_SECOND", 10)
-    model.reply_with(["word "] * 3, delay=0.01)
-    waiting = [adapter.stream(chat_request("Hello")) for _ in range(3)]
-    for stream in waiting:
-        next(stream)
-    list(waiting[0])
-    assert pauses.pop(0) == 0.3
-    for stream in waiting:
-        stream.close()
-    pauses.clear()
-    list(adapter.stream(chat_request("Hello")))
-    assert pauses[0] == PAUSE_SECONDS
-
-
-@pytest.mark.parametrize(
-    ("answers", "seconds"),
-    [(1, PAUSE_SECONDS), (100, PAUSE_SECONDS), (250, 0.25), (5_000, LONGEST_PAUSE_SECONDS)],
-)
-def test_no_pause_is_too_short_or_too_long(answers: int, seconds: float) -> None:
-    assert pause_seconds(answers) == seconds
+    assert read[1] == PAUSE_SECONDS
 
 
 @pytest.mark.parametrize("end", [b"", event({"error": {"message": "no"}}), b"data: {\n\n"])
@@ -362,18 +335,6 @@ def test_what_came_with_an_error_is_passed_on_before_it(
         read.extend(adapter.stream(chat_request("Hello")))
 
     assert read == ["One two"]
-
-
-def test_a_server_in_a_hurry_is_not_paused_for(
-    adapter: ModelAdapter, model: FakeModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr("app.llm.http.sleep", pauses.append)
-    words = ["word " * 100] * 400
-    model.reply_with(words)
-
-    assert whole(adapter, chat_request("Hello", max_tokens=100_000))[0] == "".join(words)
-    assert len(pauses) < len(words) / 10
 
 
 def test_a_server_that_does_not_close_the_body_does_not_hold_the_turn(
