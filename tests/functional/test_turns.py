@@ -16,6 +16,7 @@ from app import create_app
 from app.conversations.models import Conversation, Message, MessageState
 from app.conversations.safety.flags import raise_flags
 from app.conversations.safety.models import Flag
+from app.sandbox import Sandbox
 from app.settings import Settings
 from tests.support.applications import end
 from tests.support.fake_model import FakeModel
@@ -185,6 +186,30 @@ def test_the_lease_of_a_reply_is_renewed_while_the_model_is_silent(
     wait_until(lambda: newest(app).lease_until > lease + timedelta(seconds=1))
     stop(student, conversation_id, newest(app))
     assert newest(app).lease_until is None
+    fake_model.hang_up()
+
+
+def test_of_more_replies_than_are_saved_at_once_all_are_saved(
+    app: Flask,
+    sandbox: Sandbox,
+    student: Visitor,
+    experience_id: int,
+    conversation_id: int,
+    fake_model: FakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.conversations.replies.SAVE_EVERY", 60)
+    monkeypatch.setattr("app.conversations.replies.SAVED_AT_ONCE", 1)
+    fake_model.reply_with(["One, ", "two, ", "three"], stall_after=2)
+    other = Visitor.launch(app, sandbox, "liam.oconnor")
+    under_way = []
+    for who, conversation in (student, conversation_id), (other, other.start(experience_id)):
+        begin(who, conversation)
+        under_way.append(newest(app))
+    assert [reply.text for reply in under_way] == ["", ""]
+    replies = app.extensions["replies"]
+    replies._save(list(replies._live.values()))
+    assert all(message(app, reply.id).text.startswith("One") for reply in under_way)
     fake_model.hang_up()
 
 
