@@ -233,6 +233,16 @@ def latest_conversation(session: Session, identity: Identity, experience: Experi
     return session.exec(query, params=_own(identity)).first()
 
 
+def attempts_of(session: Session, experience_id: int, user_id: int, *, is_preview: bool) -> Sequence[int]:
+    """List the ids of all that somebody has begun about an experience, trials or real ones, oldest first."""
+    chosen = select(Conversation.id).where(
+        Conversation.experience_id == experience_id,
+        Conversation.user_id == user_id,
+        Conversation.is_preview == is_preview,
+    )
+    return session.exec(chosen.order_by(col(Conversation.id))).all()
+
+
 def conversation_for(
     session: Session, identity: Identity, conversation_id: int, *, to_write: bool = False
 ) -> Conversation:

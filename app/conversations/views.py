@@ -67,22 +67,16 @@ def show(experience_id: int) -> str:
     """The person's latest conversation about an experience, or the page to start one."""
     identity, session = current_identity(), request_session()
     experience = get_experience(session, identity, experience_id)
-    conversation = service.latest_conversation(session, identity, experience)
-    shown = _shown(identity, experience, conversation)
-    if conversation is not None:
-        judges().catch_up(session, conversation, shown["messages"])
-    return render_template(
-        "conversations/show.html",
-        experience=experience,
-        scenario=conversation.scenario if conversation else None,
-        model=cast(ModelAdapter, current_app.extensions["model"]).status(),
-        max_message=service.MAX_MESSAGE,
-        client_key=uuid4().hex,
-        may_converse=identity.may_hold_conversations,
-        may_write=identity.may(Right.WRITE_EXPERIENCES),
-        is_preview=identity.converses_as_preview,
-        **shown,
-    )
+    return _show(identity, experience, service.latest_conversation(session, identity, experience))
+
+
+@blueprint.get("/conversations/<id:conversation_id>")
+def attempt(conversation_id: int) -> str:
+    """One of the person's conversations: the latest about its experience, or one before it, to read."""
+    identity, session = current_identity(), request_session()
+    conversation = service.conversation_for(session, identity, conversation_id)
+    experience = get_experience(session, identity, conversation.experience_id)
+    return _show(identity, experience, conversation)
 
 
 @blueprint.get("/conversations/<id:conversation_id>/state")
@@ -155,7 +149,7 @@ def rate(conversation_id: int, reply_id: int) -> BaseResponse:
     given = _rate(conversation, reply_id)
     if wants_json():
         return jsonify(html=_feedback_html(conversation, reply_id, given))
-    shown = url_for(".show", experience_id=conversation.experience_id, _anchor=f"message-{reply_id}")
+    shown = url_for(".attempt", conversation_id=conversation_id, _anchor=f"message-{reply_id}")
     return redirect(shown, 303)
 
 
@@ -183,12 +177,33 @@ def finish(conversation_id: int) -> BaseResponse:
     return redirect(url_for(".show", experience_id=conversation.experience_id), 303)
 
 
+def _show(identity: Identity, experience: Experience, conversation: Conversation | None) -> str:
+    shown = _shown(identity, experience, conversation)
+    if conversation is not None:
+        judges().catch_up(request_session(), conversation, shown["messages"])
+    return render_template(
+        "conversations/show.html",
+        experience=experience,
+        scenario=conversation.scenario if conversation else None,
+        model=cast(ModelAdapter, current_app.extensions["model"]).status(),
+        max_message=service.MAX_MESSAGE,
+        client_key=uuid4().hex,
+        may_converse=identity.may_hold_conversations,
+        may_write=identity.may(Right.WRITE_EXPERIENCES),
+        is_preview=identity.converses_as_preview,
+        **shown,
+    )
+
+
 def _shown(identity: Identity, experience: Experience, conversation: Conversation | None) -> dict[str, Any]:
     """Return what the templates take of a conversation as it stands."""
     session = request_session()
     counting = service.counting_of(session, identity, experience, conversation)
+    attempts = service.attempts_of(
+        session, experience.id, identity.user.id, is_preview=identity.converses_as_preview
+    )
     if conversation is None:
-        return {"conversation": None, "counting": counting}
+        return {"conversation": None, "counting": counting, "attempts": attempts}
     messages = service.messages_of(session, conversation)
     progress = progress_of(session, [conversation])[conversation.id]
     return {
@@ -197,6 +212,9 @@ def _shown(identity: Identity, experience: Experience, conversation: Conversatio
         "judged_by": progress.demo or demo_now(judges().status()),
         "evaluation": None if conversation.active else evaluation_of(session, conversation),
         "counting": counting,
+        "attempts": attempts,
+        "is_latest": conversation.active
+        or service.latest_conversation(session, identity, experience) is conversation,
         "messages": messages,
         "feedback": feedback_of(session, messages),
         "max_feedback": MAX_FEEDBACK,

@@ -162,19 +162,6 @@ def all_transcripts(session: Session, identity: Identity, experience: Experience
     return [_as_transcript(each, said[each[0].id], progress[each[0].id], feedback, flags) for each in found]
 
 
-def attempts_of(session: Session, read: Transcript) -> Sequence[Conversation]:
-    """List all of the student's conversations about the experience, oldest first."""
-    return session.exec(
-        select(Conversation)
-        .where(
-            Conversation.experience_id == read.experience.id,
-            Conversation.user_id == read.student.id,
-            col(Conversation.is_preview).is_(False),
-        )
-        .order_by(col(Conversation.id))
-    ).all()
-
-
 def _latest_conversations(experience: Experience) -> Subselect[int | None, int, int]:
     """Select for each student the latest conversation that was handed in, or else that counts, and how many they have
     begun. Who begins another attempt has handed in the one before all the same.

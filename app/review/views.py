@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 from app.conversations.evaluation import desk_of
 from app.conversations.progress import overrule
 from app.conversations.running import evaluations, judges
+from app.conversations.service import attempts_of
 from app.database import release_request_session, request_session
 from app.errors import BadRequestError
 from app.experiences.service import get_experience
@@ -168,7 +169,7 @@ def _show_transcript(
     return render_template(
         "review/transcript.html",
         transcript=read,
-        attempts=service.attempts_of(session, read),
+        attempts=attempts_of(session, read.experience.id, read.student.id, is_preview=False),
         standing=standing,
         form=form,
         graded_meanwhile=graded_meanwhile,

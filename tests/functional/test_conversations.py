@@ -401,6 +401,56 @@ def test_start_again_keeps_the_old_conversation(app: Flask, student: Visitor, co
     assert student.send(conversation_id, "Still there?", key="late").status_code == 409
 
 
+def test_a_student_reads_earlier_attempts_again(student: Visitor, conversation_id: int) -> None:
+    experience_id = _experience_of(student)
+    assert not student.page(f"/experiences/{experience_id}/conversation").select(".attempts")
+    student.send(conversation_id, "My first attempt")
+    student.post(f"/conversations/{conversation_id}/finish")
+    second = student.start(experience_id, instead_of=conversation_id)
+    page = student.page(f"/experiences/{experience_id}/conversation")
+    assert [item.text.strip() for item in page.select(".attempts li")] == ["Attempt 1", "Attempt 2"]
+    assert page.select_one(".attempts [aria-current]").text == "Attempt 2"
+    earlier = page.select_one(".attempts a")["href"]
+    assert earlier.endswith(f"/conversations/{conversation_id}")
+    page = student.page(f"/conversations/{conversation_id}")
+    assert "My first attempt" in page.text
+    assert page.select_one(".attempts [aria-current]").text == "Attempt 1"
+    assert page.select_one("[data-testid=closing]")
+    assert page.select_one("[data-testid=latest]")["href"].endswith(
+        f"/experiences/{experience_id}/conversation"
+    )
+    assert not page.select("[data-composer], [data-testid=start-again], [data-testid=finish]")
+    assert "My first attempt" not in student.page(f"/conversations/{second}").text
+
+
+def test_what_was_left_can_be_read_where_nothing_goes_on(student: Visitor, conversation_id: int) -> None:
+    experience_id = _experience_of(student)
+    student.send(conversation_id, "My first attempt")
+    second = student.start(experience_id, instead_of=conversation_id)
+    student.post(f"/conversations/{second}/finish")
+    page = student.page(f"/experiences/{experience_id}/conversation")
+    assert page.select_one("[data-testid=start]")
+    assert [item.text.strip() for item in page.select(".attempts a")] == ["Attempt 1", "Attempt 2"]
+    left = student.page(f"/conversations/{conversation_id}")
+    assert left.select_one("[data-testid=ended]").text == "This conversation has ended. It was not handed in."
+    assert "My first attempt" in left.text
+
+
+def test_the_latest_that_counts_can_be_begun_again_from_any_of_its_pages(
+    student: Visitor, conversation_id: int
+) -> None:
+    experience_id = _experience_of(student)
+    student.send(conversation_id, "Hello")
+    student.post(f"/conversations/{conversation_id}/finish")
+    wordless = student.start(experience_id, instead_of=conversation_id)
+    student.post(f"/conversations/{wordless}/finish")
+    for path in (f"/experiences/{experience_id}/conversation", f"/conversations/{conversation_id}"):
+        page = student.page(path)
+        assert page.select_one("[data-chat]")["data-conversation"] == str(conversation_id)
+        assert page.select_one("[data-testid=start-again]")
+        assert not page.select_one("[data-testid=latest]")
+
+
 def test_a_repeated_start_is_one_conversation(student: Visitor, conversation_id: int) -> None:
     assert student.start(_experience_of(student), instead_of=0) == conversation_id
 
@@ -428,6 +478,7 @@ def test_another_students_conversation_is_not_there(
         teacher,
     ]
     for other in others:
+        assert other.get(f"/conversations/{conversation_id}").status_code == 404
         assert other.send(conversation_id, "Mine!").status_code == 404
         assert other.get(f"/conversations/{conversation_id}/messages/{reply['id']}/events").status_code == 404
         assert other.post(f"/conversations/{conversation_id}/messages/{reply['id']}/retry").status_code == 404

@@ -382,7 +382,7 @@ def test_an_open_page_learns_of_the_end(student: Visitor, experience_id: int, co
     version = _version_shown(student, experience_id)
     student.start(experience_id, instead_of=conversation_id)
     fresh = _state(student, conversation_id, version).text
-    assert "This conversation was ended elsewhere." in fresh
+    assert "This conversation has ended. It was not handed in." in fresh
     assert "data-active" not in fresh
 
 
