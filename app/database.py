@@ -36,6 +36,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -51,6 +52,7 @@ PATIENT_PAUSES = (0.5, 2.0)
 PING_AFTER_SECONDS = 5.0
 # Of a process to PostgreSQL. All are kept: one that is opened anew plans each query anew.
 CONNECTIONS = 8
+CONNECTION_WITHIN = 10.0  # seconds to wait for one: less than any lease lasts
 # PostgreSQL reads without a transaction: ending one that only read would throw away its prepared statements.
 _READING: dict[str, dict[str, Any]] = {
     "sqlite": {"sqlite_begin": "DEFERRED"},
@@ -162,7 +164,7 @@ def patiently(store: Callable[[], None], what: str) -> None:
     for pause in PATIENT_PAUSES:
         try:
             return store()
-        except OperationalError:
+        except (OperationalError, NoConnectionError):
             logger.warning("storing %s is tried again", what)
             time.sleep(pause)
     return store()
@@ -195,10 +197,10 @@ def once_committed(session: Session, tell: Callable[[], None]) -> None:
     writing = session.get_transaction()
 
     def tell_if_written(committed: OrmSession) -> None:
-        if committed.get_transaction() is writing:
+        if committed.get_transaction() is writing and not committed.in_nested_transaction():
             tell()
 
-    event.listen(session, "after_commit", tell_if_written, once=True)
+    event.listen(session, "after_commit", tell_if_written)
 
 
 def roll_back_request_session() -> None:
@@ -318,7 +320,13 @@ def _close_request_session(_error: BaseException | None) -> None:
 def _make_engine(url: URL) -> Engine:
     # hide_parameters: what people wrote must not stand in a log beside an error.
     if url.get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True)
+        engine = create_engine(
+            url,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=CONNECTION_WITHIN,
+            hide_parameters=True,
+        )
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", _refuse_dead)
         if is_module_patched("select"):
