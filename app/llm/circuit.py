@@ -21,7 +21,7 @@ class CircuitOpenError(ModelError):
 class Circuit:
     """Opens after ``failures`` in ``seconds``, if they are half of the calls or more.
 
-    Then it lets one caller through every ``seconds``, and closes when a call succeeds. Threads and greenlets may
+    Then it lets one caller through every ``seconds``, and closes when a call is answered. Threads and greenlets may
     share it. ``name`` is for the log.
     """
 
@@ -49,22 +49,28 @@ class Circuit:
 
     def succeeded(self) -> None:
         """Note that the model has begun to answer."""
+        self._answered()
         with self._lock:
-            if self._next_probe is not None:
-                logger.warning("%s answers again", self._name)
-                self._next_probe = None
-                self._calls.clear()
             self._note(failed=False)
 
     def failed(self, error: ModelError) -> None:
         """Note that the model did not answer, or stopped in the middle."""
         if error.code not in FAILURES:
+            self._answered()
             return
         with self._lock:
             self._note(failed=True)
             if self._next_probe is None and self._fails_mostly():
                 logger.warning("%s fails and is left alone for %g s", self._name, self._seconds)
                 self._next_probe = monotonic() + self._seconds
+
+    def _answered(self) -> None:
+        """Close it: whoever answers, if only to refuse, can be asked again."""
+        with self._lock:
+            if self._next_probe is not None:
+                logger.warning("%s answers again", self._name)
+                self._next_probe = None
+                self._calls.clear()
 
     def _note(self, *, failed: bool) -> None:
         now = monotonic()
