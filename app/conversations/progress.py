@@ -11,7 +11,8 @@ from datetime import datetime
 from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
-from app.conversations.models import Conversation, ObjectiveMark
+from app.conversations.completion import complete
+from app.conversations.models import Conversation, ConversationState, ObjectiveMark
 from app.courses.models import User
 from app.database import insert_into, upsert, utc_now
 from app.errors import NotFoundError
@@ -182,13 +183,18 @@ def overrule(
 
 
 def _note_whether_all_are_met(session: Session, conversation: Conversation) -> None:
-    """Keep the conversation's own note true; its row is locked, so that two who cover the last two both see it."""
+    """Keep the conversation's own note true; its row is locked, so that two who cover the last two both see it.
+
+    One that was left before that was known is completed all the same.
+    """
     covered = session.exec(
         select(func.count())
         .select_from(ObjectiveMark)
         .where(ObjectiveMark.conversation_id == conversation.id, col(ObjectiveMark.covered))
     ).one()
     conversation.all_objectives_met = 0 < covered == len(conversation.learning_objectives)
+    if conversation.all_objectives_met and conversation.workflow_state is ConversationState.ENDED:
+        complete(session, conversation)
 
 
 def _objective_progress(

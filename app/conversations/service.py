@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, bindparam, func, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
+from app.conversations.completion import complete
 from app.conversations.models import Conversation, ConversationState, Message, MessageState, ReplyNote
 from app.conversations.prompt import PROMPT_VERSION, pin
 from app.conversations.safety.findings import Finding, is_in_danger, self_harm_in
@@ -37,8 +38,10 @@ from app.usage.budgets import require_budget
 MAX_MESSAGE = 4_000
 MAX_CLIENT_KEY = 64
 LEASE = timedelta(seconds=20)
-# So much of a refused message is looked at, and so many of a conversation are kept: no program fills the database.
+# So much of what is sent is read, so much of a refused message looked at, and so many of a conversation are kept: no
+# program fills the database, or keeps everybody waiting.
 LOOKED_AT = 10 * MAX_MESSAGE
+MOST_READ = 2 * LOOKED_AT
 MOST_KEPT = 50
 
 
@@ -352,7 +355,7 @@ def send_message(
     message that the sender has read, where that is known: a conversation that has gone on since is not forked. Raises
     an `AppError` for what cannot be sent now, unless it speaks of self-harm (`_hear`).
     """
-    messages, text = messages_of(session, conversation), clean_text(text)
+    messages, text = messages_of(session, conversation), clean_text(text.strip()[:MOST_READ])
     try:
         key = _message_key(client_key)
         if repeated := _turn_in(messages, key, text):
@@ -425,6 +428,16 @@ def reply_for(session: Session, conversation: Conversation, reply_id: int) -> Me
     return reply
 
 
+def message_before(session: Session, reply: Message) -> Message | None:
+    """Load the student's message that a reply answers; None for an opening."""
+    return session.exec(
+        select(Message)
+        .where(Message.conversation_id == reply.conversation_id, Message.id < reply.id)
+        .order_by(col(Message.id).desc())
+        .limit(1)
+    ).first()
+
+
 def newest_message(session: Session, conversation: Conversation) -> Message:
     """Load the conversation's last message; its opening is there from the start."""
     return session.exec(
@@ -439,6 +452,7 @@ def version_of(conversation: Conversation, newest: Message) -> str:
     """Return what changes whenever a page that shows the conversation is no longer as it stands."""
     shown = (
         conversation.workflow_state,
+        conversation.updated_at.timestamp(),
         conversation.judged_until,
         conversation.decisions,
         newest.id,
@@ -686,12 +700,11 @@ def _was_cut_to(stored: str, text: str) -> bool:
 
 
 def _end(session: Session, conversation: Conversation, *, completed: bool) -> None:
-    """End a conversation. What is completed goes to the gradebook unless it is a trial."""
-    conversation.workflow_state = ConversationState.COMPLETED if completed else ConversationState.ENDED
+    conversation.workflow_state = ConversationState.ENDED
     conversation.ended_at = conversation.updated_at = utc_now()
     _stop(session, col(Message.conversation_id) == conversation.id)
-    if completed and not conversation.is_preview:
-        grades.hand_in(session, Work(conversation.experience_id, conversation.user_id, conversation.id))
+    if completed:
+        complete(session, conversation)
 
 
 def _stop(session: Session, chosen: ColumnElement[bool]) -> None:

@@ -159,8 +159,9 @@ def events(conversation_id: int, reply_id: int) -> BaseResponse:
     session = request_session()
     conversation = service.conversation_for(session, current_identity(), conversation_id)
     reply = service.reply_for(session, conversation, reply_id)
+    message = service.message_before(session, reply)
     release_request_session()
-    return _event_stream(conversation, reply)
+    return _event_stream(conversation, reply, message)
 
 
 @blueprint.post("/conversations/<id:conversation_id>/finish")

@@ -4,10 +4,10 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from app.conversations.models import Message
+from app.conversations.models import Conversation, Message
 from app.conversations.safety.findings import Check, Finding
 from app.conversations.safety.flags import notice_for, raise_flags
-from app.database import Database, patiently
+from app.database import Database, patiently, utc_now
 from app.llm.interface import Speaker
 
 logger = logging.getLogger(__name__)
@@ -57,5 +57,8 @@ class Moderations:
     def _note(self, message_id: int, findings: Sequence[Finding]) -> None:
         with self._database.transaction() as session:
             if notice := notice_for(findings):
-                session.get_one(Message, message_id).notice = notice
+                message = session.get_one(Message, message_id)
+                # Pages that are open elsewhere learn of it by the conversation's time.
+                conversation = session.get_one(Conversation, message.conversation_id, with_for_update=True)
+                conversation.updated_at, message.notice = utc_now(), notice
             raise_flags(session, message_id, findings)
