@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from flask_babel import lazy_gettext as _l
 from sqlalchemy import func, or_, update
@@ -24,8 +25,8 @@ from app.conversations.progress import decisions_of
 from app.conversations.prompt import EVALUATOR_VERSION
 from app.conversations.safety.safety import Safety
 from app.conversations.service import messages_of
-from app.conversations.structured import NOTHING, UnansweredError
-from app.database import Database, upsert, utc_now
+from app.conversations.structured import UnansweredError
+from app.database import Database, patiently, upsert, utc_now
 from app.errors import AppError, ConflictError
 from app.identity import Identity, Right
 from app.llm.demo import Demo, demo_named
@@ -136,8 +137,8 @@ class Evaluations:
         Takes as long as the model; no database connection is held meanwhile. Raises an `AppError`:
         `NothingToEvaluateError`, one of the limits', or `EvaluationFailedError`.
         """
-        if self._claim(identity, conversation_id):
-            self._make(conversation_id)
+        if claim := self._claim(identity, conversation_id):
+            self._make(conversation_id, claim)
         while (desk := self._desk(conversation_id)).under_way:
             time.sleep(POLL_EVERY)
         if desk.error_code or desk.evaluation is None:
@@ -149,13 +150,14 @@ class Evaluations:
 
         Raises an `AppError`: `NothingToEvaluateError`, or one of the limits'.
         """
-        if self._claim(identity, conversation_id):
+        if claim := self._claim(identity, conversation_id):
             name = f"evaluation-{conversation_id}"
-            threading.Thread(target=self._make, args=(conversation_id,), name=name, daemon=True).start()
+            threading.Thread(target=self._make, args=(conversation_id, claim), name=name, daemon=True).start()
 
-    def _claim(self, identity: Identity, conversation_id: int) -> bool:
-        """Take on making the evaluation; False where somebody is at it already."""
+    def _claim(self, identity: Identity, conversation_id: int) -> str | None:
+        """Take on making the evaluation, and return by what that is told; None where somebody is at it already."""
         identity.require(Right.READ_TRANSCRIPTS)
+        claim = uuid4().hex
         free = or_(col(EvaluationRecord.lease_until).is_(None), col(EvaluationRecord.lease_until) < utc_now())
         with self._database.transaction() as session:
             conversation = session.get_one(Conversation, conversation_id)
@@ -165,26 +167,27 @@ class Evaluations:
                     session,
                     EvaluationRecord,
                     key={"conversation_id": conversation_id},
-                    values={"lease_until": utc_now() + LEASE, "error_code": None},
+                    values={"lease_until": utc_now() + LEASE, "error_code": None, "claim": claim},
                     where=free,
                 )
             except NoResultFound:
-                return False
+                return None
             require_budget(session, conversation.experience_id)
             spend(session, identity.user.id, Kind.EVALUATION)
-        return True
+        return claim
 
-    def _make(self, conversation_id: int) -> None:
+    def _make(self, conversation_id: int, claim: str) -> None:
         """Make the evaluation that was claimed, and store it or why it failed. Never raises."""
-        with self._renewing(conversation_id):
+        with self._renewing(claim):
             outcome, tokens = self._outcome(conversation_id)
+        what = f"the evaluation of conversation {conversation_id}"
         try:
-            self._store(conversation_id, outcome, tokens)
+            patiently(lambda: self._store(conversation_id, claim, outcome, tokens), what)
         except SQLAlchemyError:
             # Its lease runs out, and another can be asked for.
-            logger.exception("the evaluation of conversation %s could not be stored", conversation_id)
+            logger.exception("%s could not be stored", what)
 
-    def _outcome(self, conversation_id: int) -> tuple[dict[str, Any], Tokens]:
+    def _outcome(self, conversation_id: int) -> tuple[dict[str, Any], Sequence[Tokens]]:
         """Evaluate; return the columns that tell how it ended, and what it took."""
         try:
             return self._evaluate(conversation_id)
@@ -193,9 +196,9 @@ class Evaluations:
             return {"error_code": error.code}, error.tokens
         except Exception:
             logger.exception("conversation %s was not evaluated", conversation_id)
-            return {"error_code": AppError.code}, NOTHING
+            return {"error_code": AppError.code}, ()
 
-    def _evaluate(self, conversation_id: int) -> tuple[dict[str, Any], Tokens]:
+    def _evaluate(self, conversation_id: int) -> tuple[dict[str, Any], Sequence[Tokens]]:
         with self._database.snapshot() as session:
             conversation = session.get_one(Conversation, conversation_id)
             messages, decisions = messages_of(session, conversation), decisions_of(session, conversation)
@@ -221,7 +224,7 @@ class Evaluations:
                 metric["visible_to_learners"] = False
 
     @contextmanager
-    def _renewing(self, conversation_id: int) -> Iterator[None]:
+    def _renewing(self, claim: str) -> Iterator[None]:
         """Renew the lease as long as the block runs."""
         done = threading.Event()
 
@@ -229,11 +232,11 @@ class Evaluations:
             while not done.wait(RENEW_EVERY):
                 try:
                     with self._database.transaction() as session:
-                        _update(session, conversation_id, {"lease_until": utc_now() + LEASE})
+                        _update(session, claim, {"lease_until": utc_now() + LEASE})
                 except SQLAlchemyError:
                     logger.exception("a lease was not renewed")
 
-        renewer = threading.Thread(target=renew, name=f"evaluation-lease-{conversation_id}", daemon=True)
+        renewer = threading.Thread(target=renew, name=f"evaluation-lease-{claim}", daemon=True)
         renewer.start()
         try:
             yield
@@ -241,23 +244,22 @@ class Evaluations:
             done.set()
             renewer.join()
 
-    def _store(self, conversation_id: int, outcome: dict[str, Any], tokens: Tokens) -> None:
+    def _store(
+        self, conversation_id: int, claim: str, outcome: dict[str, Any], tokens: Sequence[Tokens]
+    ) -> None:
         with self._database.transaction() as session:
-            _update(session, conversation_id, outcome | {"lease_until": None})
+            _update(session, claim, outcome | {"lease_until": None})
             experience_id = session.get_one(Conversation, conversation_id).experience_id
-            record_tokens(session, experience_id, tokens)
+            record_tokens(session, experience_id, *tokens)
 
     def _desk(self, conversation_id: int) -> Desk:
         with self._database.snapshot() as session:
             return desk_of(session, session.get_one(Conversation, conversation_id))
 
 
-def _update(session: Session, conversation_id: int, values: dict[str, Any]) -> None:
-    session.execute(
-        update(EvaluationRecord)
-        .where(col(EvaluationRecord.conversation_id) == conversation_id)
-        .values(**values)
-    )
+def _update(session: Session, claim: str, values: dict[str, Any]) -> None:
+    """Write into the evaluation that was claimed, unless somebody else has claimed it since."""
+    session.execute(update(EvaluationRecord).where(col(EvaluationRecord.claim) == claim).values(**values))
 
 
 def _require_student(session: Session, conversation: Conversation) -> None:

@@ -92,7 +92,7 @@ class Evaluated:
 
     result: dict[str, Any]
     model: str
-    tokens: Tokens
+    tokens: Sequence[Tokens]
 
 
 def evaluate(

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from app.conversations.models import Conversation, Message
 from app.conversations.progress import Credit
 from app.conversations.prompt import brief_judge, numbered
-from app.conversations.quotes import prove
-from app.conversations.structured import NOTHING, ask
+from app.conversations.quotes import Proof, prove
+from app.conversations.structured import ask
 from app.llm.interface import ModelAdapter, Speaker, StructuredRequest
 from app.llm.scripted import find_shown
 from app.usage.budgets import Tokens
@@ -47,7 +47,7 @@ class Judgement:
     credits: Sequence[Credit] = ()
     unproved: int = 0
     model: str = ""
-    tokens: Tokens = NOTHING
+    tokens: Sequence[Tokens] = ()
 
 
 def judge(
@@ -71,11 +71,13 @@ def judge(
         scripted=scripted_findings(conversation, said),
     )
     answered = ask(model, request, Findings)
-    held = {found.objective - 1: found for found in answered.data.objectives if found.covered}
-    proofs = {
-        position: prove(held[position].quote, held[position].message, said, conversation.learning_objectives)
-        for position in held.keys() & set(positions)
-    }
+    held = [found for found in answered.data.objectives if found.covered and found.objective - 1 in positions]
+    proofs: dict[int, Proof | None] = {}
+    for found in held:  # of an objective that is named twice, the first proof counts
+        position = found.objective - 1
+        proofs[position] = proofs.get(position) or prove(
+            found.quote, found.message, said, conversation.learning_objectives
+        )
     credited = [
         Credit(position, proof.message.id, proof.quote) for position, proof in sorted(proofs.items()) if proof
     ]

@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 from sqlmodel import Session
 
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 # A student's message that is unjudged for so long was missed: its judgement failed, or its process went. After one
 # that failed here, a conversation is left alone for as long.
 MISSED_AFTER = timedelta(minutes=1)
+FAR_OFF = datetime.max.replace(tzinfo=UTC)
 
 
 class Judges:
@@ -117,7 +118,8 @@ class Judges:
         """Judge as much as one judgement takes in; False where nothing is left."""
         with self._database.snapshot() as session:
             conversation = session.get_one(Conversation, conversation_id)
-            messages = [message for message in messages_of(session, conversation) if message.id <= until]
+            said = _counting(conversation, messages_of(session, conversation))
+            messages = [message for message in said if message.id <= until]
             positions = open_positions(session, conversation)
         if not unjudged(conversation, messages):
             return False
@@ -148,11 +150,11 @@ class Judges:
                 model=judgement.model,
                 prompt_version=JUDGE_VERSION,
             )
-            record_tokens(session, conversation.experience_id, judgement.tokens)
+            record_tokens(session, conversation.experience_id, *judgement.tokens)
 
-    def _count(self, conversation: Conversation, tokens: Tokens) -> None:
+    def _count(self, conversation: Conversation, tokens: Sequence[Tokens]) -> None:
         with self._database.transaction() as session:
-            record_tokens(session, conversation.experience_id, tokens)
+            record_tokens(session, conversation.experience_id, *tokens)
 
 
 def unjudged(conversation: Conversation, messages: Sequence[Message]) -> list[Message]:
@@ -161,6 +163,17 @@ def unjudged(conversation: Conversation, messages: Sequence[Message]) -> list[Me
         return []
     return [
         message
-        for message in messages
+        for message in _counting(conversation, messages)
         if message.speaker is Speaker.STUDENT and message.id > conversation.judged_until
     ]
+
+
+def _counting(conversation: Conversation, messages: Iterable[Message]) -> Iterator[Message]:
+    """Yield the messages up to the first that was only taken, after the end or the last turn, because of danger."""
+    sent = 0
+    for message in messages:
+        if message.speaker is Speaker.STUDENT:
+            sent += 1
+            if sent > conversation.max_turns or message.created_at > (conversation.ended_at or FAR_OFF):
+                return
+        yield message

@@ -6,8 +6,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from app.conversations.models import Conversation, Message, reference_of
-from app.conversations.performance import Call
-from app.conversations.safety.findings import Finding
+from app.llm.interface import Attempts
 
 HEARTBEAT_EVERY = 5.0
 
@@ -20,14 +19,13 @@ class Scene:
     said: Sequence[Message]
 
 
-@dataclass
+@dataclass(eq=False)
 class LiveReply:
-    """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows, until the reply is done.
+    """A reply under way in this process. ``changed`` wakes readers; ``text`` only grows, until the reply is ``ending``.
 
     ``scene`` is there where whoever began the reply knew it; ``renewed`` is when its lease was, by `time.monotonic`;
-    ``saved`` is how much of the text stands in the database, ``settled`` the reply as it was stored at its end.
-    ``calls`` are what the model was asked about the experience. ``findings`` are what teachers are to look at;
-    ``withheld`` is what the model wrote where nobody is to read it.
+    ``saved`` is how much of the text stands in the database, ``settled`` the reply as it was stored at its end, before
+    it is ``done``. ``attempts`` are those of models at writing it, about the experience with the id.
     """
 
     reply_id: int
@@ -36,14 +34,13 @@ class LiveReply:
     text: str = ""
     saved: int = 0
     settled: Message | None = None
+    ending: bool = False
     done: bool = False
     started: float = field(default_factory=time.monotonic)
     renewed: float = field(default_factory=time.monotonic)
     first_token_ms: int | None = None
     experience_id: int = 0
-    calls: list[Call] = field(default_factory=list)
-    findings: Sequence[Finding] = ()
-    withheld: str | None = None
+    attempts: Attempts = field(default_factory=Attempts)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
@@ -54,16 +51,22 @@ class LiveReply:
     def append(self, piece: str) -> bool:
         """Take in the next piece; tell whether there is still somebody to write for."""
         with self.changed:
-            if self.done or not piece:
-                return not self.done
+            if self.ending or not piece:
+                return not self.ending
             if self.first_token_ms is None:
                 self.first_token_ms = self.elapsed_ms()
             self.text += piece
             self.changed.notify_all()
             return True
 
+    def claim_end(self) -> bool:
+        """Take it upon oneself to store how the reply ends; False where another has. No more of it is written."""
+        with self.changed:
+            first, self.ending = not self.ending, True
+            return first
+
     def close(self) -> None:
-        """Let no more be written; tell readers that the rest is in the database."""
+        """Tell readers that no more comes; what is not settled is in the database."""
         with self.changed:
             self.done = True
             self.changed.notify_all()

@@ -245,8 +245,8 @@ class EvaluationRecord(SQLModel, table=True):
     """The evaluation of a conversation: the latest that was made, and whether another is being made.
 
     ``result`` takes in the messages up to ``until_message_id``, and of the teachers' decisions so many as
-    ``until_decision`` says. ``lease_until`` says until when a maker is believed alive; ``error_code`` why the last
-    attempt failed.
+    ``until_decision`` says. ``claim`` is by whom the latest is made, and ``lease_until`` until when they are believed
+    alive; ``error_code`` says why the last attempt failed.
     """
 
     __tablename__ = "evaluations"
@@ -260,5 +260,6 @@ class EvaluationRecord(SQLModel, table=True):
     model: str | None = Field(default=None, max_length=200)
     prompt_version: str | None = Field(default=None, max_length=20)
     created_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    claim: str | None = Field(default=None, max_length=32, index=True)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     error_code: str | None = Field(default=None, max_length=40)

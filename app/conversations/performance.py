@@ -21,19 +21,6 @@ DEFLECTION = "…?"
 Show = Callable[[str], None]
 
 
-@dataclass(slots=True)
-class Call:
-    """One call of a model: what it was asked, what it has written so far, and how it ended, once it has.
-
-    ``unread`` says that it has failed before the model read anything.
-    """
-
-    request: ChatRequest
-    text: str = ""
-    completion: Completion | None = None
-    unread: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Played:
     """A whole reply, and what is found in it. ``recited``: it stands in the place of a recital of the instructions."""
@@ -51,8 +38,11 @@ class ReplyGuard:
         self._recital, self._watch = RecitalGuard(secret), watch
 
     def take(self, piece: str) -> str:
-        """Add a piece and return what may be shown now. Raises `RecitedError`, `UnsafeReplyError`."""
-        return self._watch.take(self._recital.take(piece))
+        """Add a piece and return what may be shown now. Raises `RecitedError`, `UnsafeReplyError`.
+
+        White space before the first word is left out: what is found is told by its place in the reply as it is kept.
+        """
+        return self._watch.take(self._recital.take(piece if self._recital.text else piece.lstrip()))
 
     def end(self) -> str:
         """Return the rest. Raises `RecitedError`, `UnsafeReplyError`."""
@@ -66,56 +56,33 @@ class ReplyGuard:
 MakeGuard = Callable[[], ReplyGuard]
 
 
-def play(
-    model: ModelAdapter, request: ChatRequest, guard: MakeGuard, show: Show, calls: list[Call]
-) -> Played:
+def play(model: ModelAdapter, request: ChatRequest, guard: MakeGuard, show: Show) -> Played:
     """Have the model write a reply, and ``show`` each piece of it as soon as it is safe to be seen.
 
-    ``show`` may raise to end it. Each call that the reply takes is added to ``calls`` as it begins.
-    Raises `ModelError`, `UnsafeReplyError`.
+    ``show`` may raise to end it. Raises `ModelError`, `UnsafeReplyError`.
     """
-
-    def attempt(asked: ChatRequest, show: Show) -> Played:
-        calls.append(Call(asked))
-        return _attempt(model, calls[-1], guard(), show)
-
     try:
-        return attempt(request, show)
+        return _attempt(model, request, guard(), show)
     except RecitedError:
         logger.warning("the model recited its instructions (%s)", request.conversation)
     try:
         # Nothing of what takes its place is shown before it is whole.
-        played = attempt(deflecting(request), lambda _piece: show(""))
+        played = _attempt(model, deflecting(request), guard(), lambda _piece: show(""))
     except (RecitedError, ModelError):
         played = Played(DEFLECTION, Completion(model.status().name))
     return replace(played, recited=True)
 
 
-def _attempt(model: ModelAdapter, call: Call, guard: ReplyGuard, show: Show) -> Played:
-    for piece in _noted(model, call):
+def _attempt(model: ModelAdapter, request: ChatRequest, guard: ReplyGuard, show: Show) -> Played:
+    for piece in _pieces(model, request):
         if not isinstance(piece, Completion):
-            show(guard.take(piece))
+            show(guard.take(without_controls(piece)))
             continue
         show(guard.end())
         played = guard.played(piece)
         if played.text:
             return played
     raise ModelError(ModelErrorCode.BAD_ANSWER, "an empty reply")
-
-
-def _noted(model: ModelAdapter, call: Call) -> Iterator[str | Completion]:
-    """Yield what the model writes and then its completion, and note both, or how it failed, in the call."""
-    try:
-        for piece in _pieces(model, call.request):
-            if isinstance(piece, Completion):
-                call.completion = piece
-                yield piece
-            else:
-                call.text += piece
-                yield without_controls(piece)
-    except ModelError as error:
-        call.completion, call.unread = error.end, error.unread and not call.text
-        raise
 
 
 def _pieces(model: ModelAdapter, request: ChatRequest) -> Iterator[str | Completion]:

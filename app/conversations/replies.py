@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import bindparam, tuple_, update
@@ -18,7 +19,7 @@ from sqlmodel import Session, col, select
 
 from app.conversations.live import HEARTBEAT_EVERY, LiveReply, Scene
 from app.conversations.models import Conversation, Message, MessageState, ReplyNote
-from app.conversations.performance import Call, Played, ReplyGuard, play
+from app.conversations.performance import Played, ReplyGuard, play
 from app.conversations.prompt import build_request, secret_of
 from app.conversations.recital import Secret
 from app.conversations.safety.findings import Category, Finding, Severity, worst_by_category
@@ -27,7 +28,7 @@ from app.conversations.safety.safety import Safety
 from app.conversations.safety.watch import UnsafeReplyError
 from app.conversations.service import LEASE, interrupt_abandoned, messages_of
 from app.database import Database, patiently, utc_now
-from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, Speaker
+from app.llm.interface import ChatRequest, ModelAdapter, ModelError, ModelErrorCode, Speaker
 from app.llm.selection import prime
 from app.usage.budgets import record_tokens, tokens_of
 
@@ -37,6 +38,7 @@ SAVED_AT_ONCE = 50
 RENEW_EVERY = 5.0  # a quarter of a lease
 POLL_EVERY = 0.4
 TURN_MARGIN = 30.0  # seconds over a turn's own limit after which its writer is given up
+STORED_WITHIN = 3.0  # of the seconds that a server which goes down has left
 
 # Built once: building takes longer than running them. A reply that was taken over by a later attempt is left alone.
 _OURS = (
@@ -64,6 +66,11 @@ _TAKE_BACK = (
     .values(state=MessageState.FAILED, error_code=ReplyNote.WITHHELD, text="")
     .returning(col(Message.id))
 )
+_INTERRUPTED = select_columns(col(Message.id)).where(
+    col(Message.id) == bindparam("of"),
+    col(Message.attempts) == bindparam("by"),
+    col(Message.state) == MessageState.INTERRUPTED,
+)
 _AT_THE_END: dict[str, Any] = {
     "state": None,
     "text": "",
@@ -86,7 +93,19 @@ _SETTLE = (
 
 
 class _InterruptedError(Exception):
-    """What the model writes is wanted no more: the reply was stored as far as it had come."""
+    """What the model writes is wanted no more: somebody else stores the reply as far as it had come."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How a reply ended: the columns that tell, and what teachers are to look at.
+
+    That is in its text, or in what the model wrote where nobody is to read it (``withheld``).
+    """
+
+    columns: dict[str, Any]
+    findings: Sequence[Finding] = ()
+    withheld: str | None = None
 
 
 class Replies:
@@ -112,11 +131,14 @@ class Replies:
         scene = Scene(conversation, said) if conversation is not None and said else None
         live = LiveReply(reply_id=reply.id, attempt=reply.attempts, scene=scene)
         with self._changed:
+            earlier = self._live.get(live.reply_id)
             self._live[live.reply_id] = live
             if self._keeper is None or not self._keeper.is_alive():
                 self._keeper = threading.Thread(target=self._keep, name="reply-keeper", daemon=True)
                 self._keeper.start()
         threading.Thread(target=self._write, args=(live,), name=f"reply-{live.reply_id}", daemon=True).start()
+        if earlier is not None:  # its lease has run out
+            self._cut_off([earlier], MessageState.INTERRUPTED)
 
     def open(self, conversation: Conversation, opening: Message) -> None:
         """Have the opening written; where it stands already, let the model read the persona meanwhile."""
@@ -131,7 +153,7 @@ class Replies:
         with self._changed:
             live = self._live.get(reply_id)
         if live is not None:
-            self._interrupt([live], ReplyNote.STOPPED)
+            self._cut_off([live], MessageState.INTERRUPTED, ReplyNote.STOPPED)
 
     def drain(self, seconds: float) -> None:
         """Wait `seconds` for the replies under way, then store what there is of the others, before the process goes."""
@@ -140,7 +162,9 @@ class Replies:
             left = list(self._live.values())
         if left:
             logger.warning("%s replies are interrupted: the server goes down", len(left))
-            self._interrupt(left, ReplyNote.SHUT_DOWN)
+            self._cut_off(left, MessageState.INTERRUPTED, ReplyNote.SHUT_DOWN)
+            with self._changed:  # those that are being stored by their writers
+                self._changed.wait_for(lambda: not self._live, timeout=STORED_WITHIN)
 
     def follow(self, reply_id: int) -> Iterator[str | Message | None]:
         """Yield the text of a reply as it grows, None as a sign of life meanwhile, and at last the settled reply.
@@ -158,22 +182,25 @@ class Replies:
     def _write(self, live: LiveReply) -> None:
         try:
             outcome = self._outcome(live)
-            if live.done:
+            if not live.claim_end():
                 raise _InterruptedError
-            self._settle(live, outcome)
+            if not self._settle(live, outcome) and outcome.findings:
+                self._flag_afterwards(live, outcome.findings, outcome.withheld)
         except _InterruptedError:
             logger.info("reply %s was interrupted", live.reference)
             self._look_back(live)
         finally:
             self._forget(live)
 
-    def _outcome(self, live: LiveReply) -> dict[str, Any]:
-        """Generate the reply and return the columns that tell how it ended."""
+    def _outcome(self, live: LiveReply) -> _Outcome:
+        """Generate the reply and return how it ended."""
         try:
             return self._generate(live)
         except _InterruptedError:
             raise
         except ModelError as error:
+            if live.ending:
+                raise _InterruptedError from error
             logger.warning("reply %s failed: %s", live.reference, error)
             return self._broken_off(live, error.code)
         except UnsafeReplyError as error:
@@ -182,18 +209,16 @@ class Replies:
             logger.exception("reply %s failed", live.reference)
             return self._broken_off(live, "internal_error")
 
-    def _generate(self, live: LiveReply) -> dict[str, Any]:
+    def _generate(self, live: LiveReply) -> _Outcome:
         request, secret = self._request(live)
+        live.attempts = request.attempts
 
         def show(piece: str) -> None:
             if not live.append(piece):
                 raise _InterruptedError
 
-        played = play(
-            self._model, request, lambda: ReplyGuard(secret, self._safety.watch()), show, live.calls
-        )
-        live.findings = self._found_in(played)
-        return {
+        played = play(self._model, request, lambda: ReplyGuard(secret, self._safety.watch()), show)
+        columns = {
             "state": MessageState.COMPLETE,
             "text": played.text,
             "error_code": ReplyNote.RECITED if played.recited else None,
@@ -202,6 +227,7 @@ class Replies:
             "completion_tokens": played.completion.completion_tokens,
             "truncated": played.completion.truncated,
         }
+        return _Outcome(columns, self._found_in(played))
 
     def _found_in(self, played: Played) -> list[Finding]:
         """Return what teachers are to look at in a whole reply. Raises `UnsafeReplyError`."""
@@ -210,21 +236,25 @@ class Replies:
             [*played.findings, *self._safety.look_closer(played.text), *recital],
         )
 
-    def _broken_off(self, live: LiveReply, code: str) -> dict[str, Any]:
-        """Return the columns of a reply that has failed, unless nobody is to read what came of it."""
+    def _broken_off(self, live: LiveReply, code: str) -> _Outcome:
+        """Return how a reply has failed, unless nobody is to read what came of it."""
         part = self._part(live, MessageState.FAILED, code)
         try:
-            live.findings = worst_by_category([*live.findings, *self._look_closer(live)])
+            found = worst_by_category([*part.findings, *self._look_closer(live)])
         except UnsafeReplyError as error:
             return self._withheld(live, error)
-        return part
+        return replace(part, findings=found)
 
-    def _withheld(self, live: LiveReply, error: UnsafeReplyError) -> dict[str, Any]:
-        """Return the columns of a reply that nobody is to read; what readers have seen of it is taken back."""
+    def _withheld(self, live: LiveReply, error: UnsafeReplyError) -> _Outcome:
+        """Return the end of a reply that nobody is to read; what readers have seen of it is taken back."""
         logger.warning("reply %s is withheld: %s", live.reference, error)
-        part = self._part(live, MessageState.FAILED, ReplyNote.WITHHELD)
-        live.findings, live.withheld = error.findings, error.text
-        return part | {"text": "", "model": self._end_of(live.calls[-1]).model}
+        columns = {
+            "state": MessageState.FAILED,
+            "error_code": ReplyNote.WITHHELD,
+            "text": "",
+            "model": self._writer_of(live),
+        }
+        return _Outcome(columns, error.findings, error.text)
 
     def _look_closer(self, live: LiveReply) -> list[Finding]:
         """Return what the check beside the lists finds in what came of a reply. Raises `UnsafeReplyError`."""
@@ -240,15 +270,20 @@ class Replies:
             return
         with self._changed:
             self._changed.wait_for(lambda: self._live.get(live.reply_id) is not live, timeout=LEASE.seconds)
-        what = f"what is found in reply {live.reference}"
-        _keep_trying(lambda: self._flag_afterwards(live, found, withheld), what)
+        self._flag_afterwards(live, found, withheld)
 
     def _flag_afterwards(self, live: LiveReply, found: Sequence[Finding], withheld: str | None) -> None:
-        with self._database.transaction() as session:
-            _hold_conversation(session, live.reply_id)
-            row = {"of": live.reply_id, "by": live.attempt}
-            if withheld is None or session.connection().execute(_TAKE_BACK, row).first():
-                raise_flags(session, live.reply_id, found, withheld=withheld)
+        """Flag a reply that somebody else has stored as interrupted, or take it back, if it still stands so."""
+
+        def flag() -> None:
+            with self._database.transaction() as session:
+                _hold_conversation(session, live.reply_id)
+                row = {"of": live.reply_id, "by": live.attempt}
+                statement = _INTERRUPTED if withheld is None else _TAKE_BACK
+                if session.connection().execute(statement, row).first():
+                    raise_flags(session, live.reply_id, found, withheld=withheld)
+
+        _keep_trying(flag, f"what is found in reply {live.reference}")
 
     def _request(self, live: LiveReply) -> tuple[ChatRequest, Secret]:
         scene = live.scene or self._scene_of(live.reply_id)
@@ -265,60 +300,52 @@ class Replies:
     def _build(self, conversation: Conversation, said: Sequence[Message]) -> ChatRequest:
         return build_request(conversation, said, self._model.context_tokens, self._max_tokens)
 
-    def _part(self, live: LiveReply, state: MessageState, code: str) -> dict[str, Any]:
-        """Return the columns of a reply that ends before it is whole; what the lists find in it is noted."""
+    def _part(self, live: LiveReply, state: MessageState, code: str | None) -> _Outcome:
+        """Return the end of a reply that is not whole, with what the lists find in it."""
         text = live.text.strip()
-        live.findings = self._safety.look_at(text, Speaker.PERSONA)
-        return {
-            "state": state,
-            "error_code": code,
-            "text": text,
-            "model": self._model.status().name if text else None,
-        }
+        model = self._writer_of(live) if text else None
+        columns = {"state": state, "error_code": code, "text": text, "model": model}
+        return _Outcome(columns, self._safety.look_at(text, Speaker.PERSONA))
 
-    def _interrupt(self, ended: Iterable[LiveReply], note: ReplyNote) -> None:
+    def _cut_off(self, cut: Iterable[LiveReply], state: MessageState, code: str | None = None) -> None:
         """End replies here and now, keeping what there is, whatever their model does.
 
-        Their writers find them closed, at the model's next word or at its time's end.
+        One whose writer is about to store it is left to that.
         """
-        for live in ended:
-            live.close()
-            self._settle(live, self._part(live, MessageState.INTERRUPTED, note))
-            self._forget(live)
+        for live in cut:
+            if live.claim_end():
+                self._settle(live, self._part(live, state, code))
+                self._forget(live)
+                live.attempts.give_up()
 
-    def _settle(self, live: LiveReply, result: dict[str, Any]) -> None:
-        """Write the end of a reply, unless it was written or has been taken over by a later attempt."""
-        values = result | {
+    def _settle(self, live: LiveReply, outcome: _Outcome) -> bool:
+        """Write the end of a reply; False where it was written or has been taken over by a later attempt."""
+        values = outcome.columns | {
             "created_at": utc_now(),
             "latency_ms": live.elapsed_ms(),
             "first_token_ms": live.first_token_ms,
             "lease_until": None,
         }
         # Where it cannot be stored, its lease runs out, and it can be tried again.
-        _keep_trying(lambda: self._store(live, values), f"reply {live.reference}")
+        _keep_trying(lambda: self._store(live, values, outcome), f"reply {live.reference}")
+        return live.settled is not None
 
-    def _store(self, live: LiveReply, values: dict[str, Any]) -> None:
+    def _store(self, live: LiveReply, values: dict[str, Any], outcome: _Outcome) -> None:
         new = {f"new_{name}": value for name, value in (_AT_THE_END | values).items()}
         with self._database.transaction() as session:
-            if live.findings:
+            if outcome.findings:
                 _hold_conversation(session, live.reply_id)
             row = (
                 session.connection().execute(_SETTLE, {"of": live.reply_id, "by": live.attempt} | new).first()
             )
             if row is not None:
-                raise_flags(session, live.reply_id, live.findings, withheld=live.withheld)
-                self._record_cost(session, live)
+                raise_flags(session, live.reply_id, outcome.findings, withheld=outcome.withheld)
+            record_tokens(session, live.experience_id, *map(tokens_of, live.attempts))
         live.settled = Message(**row._mapping) if row is not None else None
 
-    def _record_cost(self, session: Session, live: LiveReply) -> None:
-        """Count what a reply took, also calls that nobody sees anything of, unless the model read nothing."""
-        read = [call for call in live.calls if not call.unread]
-        tokens = [tokens_of(call.request, self._end_of(call), call.text) for call in read]
-        record_tokens(session, live.experience_id, *tokens)
-
-    def _end_of(self, call: Call) -> Completion:
-        """Return how a call ended, also one that broke off."""
-        return call.completion or Completion(self._model.status().name)
+    def _writer_of(self, live: LiveReply) -> str:
+        """Return the name of the model that speaks, or the one that would have been asked first."""
+        return live.attempts[-1].writer if live.attempts else self._model.status().name
 
     def _forget(self, live: LiveReply) -> None:
         with self._changed:
@@ -340,12 +367,21 @@ class Replies:
                 logger.exception("saving %s replies under way failed", len(live))
 
     def _save(self, under_way: Sequence[LiveReply]) -> None:
-        """Renew leases before anything is saved: what cannot be saved of one reply must not end the others."""
-        self._interrupt(self._told_to_stop(under_way), ReplyNote.STOPPED)
-        self._renew([live for live in under_way if live.elapsed_ms() < self._longest_ms])
+        """Renew leases before anything else: what cannot be stored of one reply must not end the others."""
+        overdue = [live for live in under_way if live.elapsed_ms() >= self._longest_ms]
+        self._renew([live for live in under_way if live not in overdue])
+        told = self._told_to_stop(under_way)
+        if told or overdue:
+            ending = threading.Thread(target=self._end_early, args=(told, overdue), daemon=True)
+            ending.start()
         grown = [live for live in under_way if len(live.text) > live.saved]
         for begin in range(0, len(grown), SAVED_AT_ONCE):
             self._save_texts(grown[begin : begin + SAVED_AT_ONCE])
+
+    def _end_early(self, told: Sequence[LiveReply], overdue: Sequence[LiveReply]) -> None:
+        """End those that are to be stopped, and those whose model takes longer than it may."""
+        self._cut_off(told, MessageState.INTERRUPTED, ReplyNote.STOPPED)
+        self._cut_off(overdue, MessageState.FAILED, ModelErrorCode.TIMEOUT)
 
     def _save_texts(self, grown: Sequence[LiveReply]) -> None:
         """Save a few at once, and hold their rows no longer than that takes: whoever ends a reply waits for its row."""

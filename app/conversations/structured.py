@@ -1,36 +1,35 @@
 """Asking a model for an answer of a certain shape."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-import orjson
 from pydantic import BaseModel, ValidationError
 
 from app.llm.interface import ModelAdapter, ModelError, ModelErrorCode, StructuredRequest
-from app.usage.budgets import Tokens, tokens_of, tokens_of_failure
+from app.usage.budgets import Tokens, tokens_of
 
 AGAIN = (
     "\n\nYour last answer did not have the form that was asked for: {problem}. Give the whole answer again."
 )
 MOST_PROBLEMS = 5
-NOTHING = Tokens(0)
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[Shape]):
-    """An answer in its shape, the model that gave it, and what it took, in two attempts if need be."""
+    """An answer in its shape, the model that gave it, and what each attempt at it took."""
 
     data: Shape
     model: str
-    tokens: Tokens
+    tokens: Sequence[Tokens]
 
 
 @dataclass
 class UnansweredError(ModelError):
-    """No answer, or none in its shape; ``tokens`` is what the attempts took."""
+    """No answer, or none in its shape; ``tokens`` is what each attempt took."""
 
-    tokens: Tokens = NOTHING
+    tokens: Sequence[Tokens] = ()
 
 
 def ask(
@@ -49,32 +48,25 @@ def ask(
         if error.code is not ModelErrorCode.BAD_ANSWER:
             raise
         again = replace(request, prompt=request.prompt + AGAIN.format(problem=error.detail))
-        return _ask(model, again, shape, context, before=error.tokens)
+        return _ask(model, again, shape, context)
 
 
 def _ask(
-    model: ModelAdapter,
-    request: StructuredRequest,
-    shape: type[Shape],
-    context: dict[str, Any],
-    before: Tokens = NOTHING,
+    model: ModelAdapter, request: StructuredRequest, shape: type[Shape], context: dict[str, Any]
 ) -> Answered[Shape]:
     try:
         answer = model.answer(request)
+        data = shape.model_validate(answer.data, context=context)
     except ModelError as error:
-        tokens = _sum(before, tokens_of_failure(request, error))
-        raise UnansweredError(
-            error.code, error.detail, error.retryable, error.retry_after, tokens=tokens
-        ) from error
-    tokens = _sum(before, tokens_of(request, answer, orjson.dumps(answer.data).decode()))
-    try:
-        return Answered(shape.model_validate(answer.data, context=context), answer.model, tokens)
+        told = error.code, error.detail, error.retryable, error.retry_after
+        raise UnansweredError(*told, tokens=_taken(request)) from error
     except ValidationError as error:
-        raise UnansweredError(ModelErrorCode.BAD_ANSWER, _describe(error), tokens=tokens) from None
+        raise UnansweredError(ModelErrorCode.BAD_ANSWER, _describe(error), tokens=_taken(request)) from None
+    return Answered(data, answer.model, _taken(request))
 
 
-def _sum(before: Tokens, more: Tokens) -> Tokens:
-    return Tokens(before.used + more.used, before.estimated or more.estimated)
+def _taken(request: StructuredRequest) -> Sequence[Tokens]:
+    return [tokens_of(attempt) for attempt in request.attempts]
 
 
 def _describe(error: ValidationError) -> str:

@@ -47,17 +47,18 @@ class GuardedModel:
     def stream(self, request: Request, deadline: float) -> Pieces:
         """See `Model.stream`. Raises `CircuitOpenError` where the model is to be left alone."""
         self._circuit.admit()
-        with self._watched(), closing(self._model.stream(request, deadline)) as pieces:
+        with self._watched(request), closing(self._model.stream(request, deadline)) as pieces:
             yield next(pieces)
             self._circuit.succeeded()
             yield from pieces
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
+    def _watched(self, request: Request) -> Iterator[None]:
         try:
             yield
         except ModelError as error:
-            self._circuit.failed(error)
+            if not request.attempts.given_up:  # a model that nobody waits for has not failed
+                self._circuit.failed(error)
             raise
 
 
@@ -80,7 +81,9 @@ class ModelChain:
     def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
         """Yield the reply as it is written. Once a model has begun to speak, no other can end its sentence."""
         deadline = request.began_at + self._turn
-        first, rest = self._first_to_answer(lambda model: _begun(model.stream(request, deadline)), deadline)
+        first, rest = self._first_to_answer(
+            request, lambda model: _begun(model.stream(request, deadline)), deadline
+        )
         with closing(rest):
             yield first
             yield from rest
@@ -88,26 +91,33 @@ class ModelChain:
     def answer(self, request: StructuredRequest) -> StructuredAnswer:
         """Return the model's whole answer; nobody has seen a part of it, so one that breaks off is asked for anew."""
         deadline = monotonic() + self._turn
-        text, end = self._first_to_answer(lambda model: whole(model, request, deadline), deadline)
+        text, end = self._first_to_answer(request, lambda model: whole(model, request, deadline), deadline)
         return decoded(text, end)
 
-    def _first_to_answer(self, ask: Callable[[Model], Answered], deadline: float) -> Answered:
+    def _first_to_answer(
+        self, request: Request, ask: Callable[[Model], Answered], deadline: float
+    ) -> Answered:
         errors: list[ModelError] = []
         for model in self._models:
             is_last = model is self._models[-1]
             try:
-                return self._persist(model, ask, _patience(deadline, is_last=is_last))
+                return self._persist(model, request, ask, _patience(deadline, is_last=is_last))
             except ModelError as error:
                 left_alone = isinstance(error, CircuitOpenError)
                 logger.log(logging.DEBUG if left_alone else logging.WARNING, "%s: %s", model.name, error)
                 errors.append(error)
-            if monotonic() >= deadline:
+            if request.attempts.given_up or monotonic() >= deadline:
                 break
         # The one that gives hope, if there is one.
         raise max(errors, key=lambda error: error.retryable)
 
-    def _persist(self, model: Model, ask: Callable[[Model], Answered], patience: float) -> Answered:
-        """Ask until the model answers, refuses, or would have to be waited for beyond ``patience``."""
+    def _persist(
+        self, model: Model, request: Request, ask: Callable[[Model], Answered], patience: float
+    ) -> Answered:
+        """Ask until the model answers, refuses, or would have to be waited for beyond ``patience``.
+
+        Nobody is asked again for a request that was given up meanwhile.
+        """
         for tries in range(self._retries):
             try:
                 return ask(model)
@@ -119,6 +129,8 @@ class ModelChain:
                     raise
                 logger.info("%s is asked again in %.1f s: %s", model.name, wait, error)
                 sleep(wait)
+                if request.attempts.given_up:
+                    raise
         return ask(model)
 
 

@@ -1,7 +1,8 @@
 """One call to a model's server: post JSON, read the answer while it is written. Raises `ModelError` only."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSet, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import RemoteDisconnected
 from time import monotonic, sleep
@@ -14,24 +15,34 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
     LocationValueError,
+    NewConnectionError,
     ProtocolError,
     ReadTimeoutError,
     SSLError,
 )
 
 from app.llm.failures import DETAIL_LENGTH, describe, discreet, error_for
-from app.llm.interface import ModelError, ModelErrorCode
+from app.llm.interface import ChatRequest, ModelError, ModelErrorCode, StructuredRequest
 from app.llm.sse import EventTooLongError, read_events
+from app.llm.wires import Watch, Wire, dialling, wired_pool
 from app.settings import Settings
+
+# Of a head that it cannot read, it would write the words.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 USER_AGENT = "ai-experiences"
 # Connections kept for reuse: as many as a worker of gunicorn has readers at once.
 POOL_SIZE = 1000
 READ_BYTES = 1 << 16
 ERROR_BYTES = 1 << 16
+ERROR_SECONDS = 2.0
+LARGEST_BODY = 1 << 20
+# A kept connection that was given up hangs up at once; who has waited for longer may have been heard.
+STALE_WITHIN = 0.5
 # What a server may take to close a body whose last event has been read.
 CLOSING_SECONDS = 0.5
 CLOSING_READS = 8
+HUNG_UP = "hung up: nobody waits any longer"
 # Words that come while we pause are read together, and so passed on together: with hundreds of answers at once,
 # taking up each word by itself is what the CPU would be used for. Nobody waits for the first. The more answers a client
 # has open, the longer it pauses, so that what reading them takes does not grow with them.
@@ -63,10 +74,10 @@ class Timeouts:
 
 
 class Answer:
-    """A server's answer that is still being written.
+    """A server's answer that is still being written, over a wire that is cut when its turn is over.
 
-    ``asked_at`` is when the request was sent and ``deadline`` when its turn is over, both by `time.monotonic`;
-    ``beside`` are the answers that are open, with this one, until it is closed.
+    ``asked_at`` is when the request was sent, by `time.monotonic`; ``beside`` are the answers that are open, with this
+    one, until it is closed.
     """
 
     def __init__(
@@ -74,15 +85,15 @@ class Answer:
         response: urllib3.BaseHTTPResponse,
         timeouts: Timeouts,
         beside: MutableSet["Answer"],
+        wire: Wire,
         *,
         asked_at: float,
-        deadline: float,
     ) -> None:
         self._response = response
         self._timeouts = timeouts
         self._beside = beside
         self._beside.add(self)
-        self._deadline = deadline
+        self._wire = wire
         self._heard = False
         self._token_due = asked_at + timeouts.first_token
 
@@ -116,8 +127,13 @@ class Answer:
                     self._heard = True
 
     def body(self) -> bytes:
-        """Return the whole of it."""
-        return b"".join(self._blocks())
+        """Return the whole of it. Raises `ModelError`, also where it is larger than any that is of use."""
+        body = b""
+        for block in self._blocks():
+            body += block
+            if len(body) > LARGEST_BODY:
+                raise ModelError(ModelErrorCode.BAD_ANSWER, "a body without end")
+        return body
 
     def refusal(self, private: Iterable[str]) -> tuple[ModelError, str]:
         """Return the error that a status other than 200 stands for, and the body."""
@@ -138,13 +154,14 @@ class Answer:
     def close(self) -> None:
         """Hang up, unless the body was read to its end."""
         self._beside.discard(self)
+        self._wire.let_go()
         self._response.close()
 
     def _events(self) -> Iterator[Sequence[bytes]]:
         try:
             yield from read_events(self._blocks())
         except EventTooLongError as error:
-            raise ModelError(ModelErrorCode.BAD_ANSWER, "a line without end") from error
+            raise ModelError(ModelErrorCode.BAD_ANSWER, "an event without end") from error
 
     def _blocks(self) -> Iterator[bytes]:
         """Yield what has come together, also where the rest is an error. Raises `ModelError`."""
@@ -170,9 +187,12 @@ class Answer:
             self._heard = False
 
     def _next_chunk(self) -> bytes:
-        self._limit_wait(_seconds_until(min(self._token_due, self._deadline), monotonic()))
-        with _translated_errors():
-            return self._response.read1(READ_BYTES)
+        self._limit_wait(_seconds_until(min(self._token_due, self._wire.deadline), monotonic()))
+        with _translated_errors(self._wire):
+            chunk = self._response.read1(READ_BYTES)
+        if self._wire.was_cut:  # what looks like the end of the answer is none
+            raise ModelError(ModelErrorCode.TIMEOUT, HUNG_UP)
+        return chunk
 
     def _has_more(self) -> bool:
         """Tell whether more was read from the network already, than the line's end that a chunk is followed by."""
@@ -192,11 +212,14 @@ class Answer:
         return socket is not None
 
     def _error_body(self) -> bytes:
-        self._limit_wait(CLOSING_SECONDS)
-        try:
-            return self._response.read(ERROR_BYTES)
-        except HTTPError:
-            return b""
+        body, end = b"", monotonic() + ERROR_SECONDS
+        with suppress(HTTPError):
+            while len(body) < ERROR_BYTES and (left := end - monotonic()) > 0:
+                self._limit_wait(left)
+                if not (block := self._response.read1(ERROR_BYTES)):
+                    break
+                body += block
+        return body
 
 
 class StreamingClient:
@@ -212,40 +235,63 @@ class StreamingClient:
         }
         if not keep_alive:
             self._headers["Connection"] = "close"
-        self._pool = urllib3.PoolManager(maxsize=POOL_SIZE, retries=False)
+        self._pool = wired_pool(POOL_SIZE)
+        self._watch = Watch()
         self._open: WeakSet[Answer] = WeakSet()
 
     def post(
-        self, url: str, payload: Mapping[str, Any], *, headers: dict[str, str], deadline: float
+        self,
+        url: str,
+        payload: Mapping[str, Any],
+        *,
+        headers: dict[str, str],
+        deadline: float,
+        asked: ChatRequest | StructuredRequest | None = None,
     ) -> Answer:
         """Send ``payload`` and return the answer as soon as its head is there, whatever its status.
 
-        ``deadline`` is when the turn is over, by `time.monotonic`.
+        ``deadline`` is when the turn is over, by `time.monotonic`. Whoever gives up what was ``asked`` hangs up.
         """
-        now = monotonic()
-        wait = _seconds_until(min(now + self._timeouts.first_token, deadline), now)
-        timeout = urllib3.Timeout(connect=min(self._timeouts.connect, wait), read=wait)
-        with _translated_errors():
-            response = self._send(url, orjson.dumps(payload), self._headers | headers, timeout)
-        return Answer(response, self._timeouts, self._open, asked_at=now, deadline=deadline)
+        now, wire = monotonic(), Wire(deadline, self._watch)
+        if asked is not None:
+            asked.attempts.hang_up_by(wire.cut)
+        try:
+            with _translated_errors(wire), dialling(wire):
+                response = self._send(url, orjson.dumps(payload), self._headers | headers, wire)
+        except ModelError:
+            wire.let_go()
+            raise
+        return Answer(response, self._timeouts, self._open, wire, asked_at=now)
 
     def _send(
-        self, url: str, body: bytes, headers: Mapping[str, str], timeout: urllib3.Timeout
+        self, url: str, body: bytes, headers: Mapping[str, str], wire: Wire
     ) -> urllib3.BaseHTTPResponse:
+        sent = monotonic()
         try:
-            return self._request(url, body, headers, timeout)
+            return self._request(url, body, headers, self._timeout(wire.deadline))
         except ProtocolError as error:
             # A kept connection that the server gave up in the same moment: it has not seen the request.
-            if not _was_hung_up(error):
+            if wire.was_cut or not _was_hung_up(error) or monotonic() - sent > STALE_WITHIN:
                 raise
-            return self._request(url, body, headers, timeout)
+            return self._request(url, body, headers, self._timeout(wire.deadline))
+
+    def _timeout(self, deadline: float) -> urllib3.Timeout:
+        now = monotonic()
+        wait = _seconds_until(min(now + self._timeouts.first_token, deadline), now)
+        return urllib3.Timeout(connect=min(self._timeouts.connect, wait), read=wait)
 
     def _request(
         self, url: str, body: bytes, headers: Mapping[str, str], timeout: urllib3.Timeout
     ) -> urllib3.BaseHTTPResponse:
         try:
             return self._pool.request(
-                "POST", url, body=body, headers=headers, timeout=timeout, preload_content=False
+                "POST",
+                url,
+                body=body,
+                headers=headers,
+                timeout=timeout,
+                preload_content=False,
+                decode_content=False,  # little that is compressed may be much
             )
         except HTTPError:
             raise
@@ -298,7 +344,7 @@ def _was_hung_up(error: ProtocolError) -> bool:
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def _translated_errors(wire: Wire) -> Iterator[None]:
     try:
         yield
     except ReadTimeoutError as error:
@@ -309,5 +355,15 @@ def _translated_errors() -> Iterator[None]:
         raise ModelError(ModelErrorCode.REFUSED, f"bad address: {error}", retryable=False) from error
     except SSLError as error:
         raise ModelError(ModelErrorCode.UNREACHABLE, f"TLS: {error}", retryable=False) from error
-    except HTTPError as error:
+    except NewConnectionError as error:
         raise ModelError(ModelErrorCode.UNREACHABLE, str(error)[:DETAIL_LENGTH]) from error
+    except HTTPError as error:
+        if wire.was_cut:
+            raise ModelError(ModelErrorCode.TIMEOUT, HUNG_UP) from error
+        # Never the words: a server that does not speak HTTP may have said what it was told.
+        raise ModelError(ModelErrorCode.UNREACHABLE, _kind_of(error)) from None
+
+
+def _kind_of(error: HTTPError) -> str:
+    causes = [cause for cause in (error, *error.args) if isinstance(cause, Exception)]
+    return " of ".join(type(cause).__name__ for cause in causes)

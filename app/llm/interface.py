@@ -1,6 +1,6 @@
 """What every model adapter takes and gives. The rest of the tool knows models through this file alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic
@@ -23,6 +23,56 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """How a reply ended: who wrote it and what it cost. Counts are None where the server gives none."""
+
+    model: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    truncated: bool = False
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt of one model at what was asked: what it has written so far, and how it ended, once it has.
+
+    ``asked`` is all that it had to read. ``unread`` says that it turned that down, or was out of reach.
+    """
+
+    model: str
+    asked: tuple[str, ...] = field(repr=False)
+    text: str = field(default="", repr=False)
+    end: Completion | None = None
+    unread: bool = False
+
+    @property
+    def writer(self) -> str:
+        """The model's name, as its server gives it where it has."""
+        return self.end.model if self.end and self.end.model else self.model
+
+
+class Attempts(list[Attempt]):
+    """The attempts at a request, oldest first. ``given_up`` says that nobody waits for an answer any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given_up = False
+        self._hang_up: Callable[[], None] | None = None
+
+    def hang_up_by(self, hang_up: Callable[[], None]) -> None:
+        """Learn how to hang up on the model that is being asked."""
+        self._hang_up = hang_up
+        if self.given_up:
+            hang_up()
+
+    def give_up(self) -> None:
+        """Hang up on whoever is being asked, and let nobody else be asked."""
+        self.given_up = True
+        if self._hang_up is not None:
+            self._hang_up()
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A reply asked of the persona.
 
@@ -30,7 +80,8 @@ class ChatRequest:
     a small one. ``lines`` is the conversation so far, oldest first; it is empty or ends with a persona's line
     only where the persona opens. ``conversation`` is a stable key for prompt caches, without meaning outside.
     ``script`` is what the scripted persona plays from (see ``scripted.py``), None where there is none. ``began_at`` is
-    when the turn began, by `time.monotonic`: a request that is made anew from another belongs to the same turn.
+    when the turn began, by `time.monotonic`, and ``attempts`` are those made at it so far: a request that is made anew
+    from another belongs to the same turn.
     """
 
     instructions: str
@@ -42,16 +93,12 @@ class ChatRequest:
     script: Mapping[str, Any] | None = None
     max_tokens: int = 600
     began_at: float = field(default_factory=monotonic, compare=False)
+    attempts: Attempts = field(default_factory=Attempts, compare=False, repr=False)
 
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """How a reply ended: who wrote it and what it cost. Counts are None where the server gives none."""
-
-    model: str
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    truncated: bool = False
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """All that a model has to read."""
+        return (self.instructions, *(line.text for line in self.lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +108,7 @@ class StructuredRequest:
     ``instructions`` is the system prompt, ``prompt`` what is to be judged. ``schema`` is a JSON Schema called
     ``name``; an adapter makes it strict where its server wants that. ``conversation`` is a stable key for prompt
     caches, without meaning outside. ``scripted`` is what the scripted persona answers, None where it has nothing
-    to say.
+    to say. ``attempts`` are those made at it so far, also in the form of another request that was made from it.
     """
 
     instructions: str
@@ -71,6 +118,12 @@ class StructuredRequest:
     conversation: str
     max_tokens: int = 1_500
     scripted: Any = None
+    attempts: Attempts = field(default_factory=Attempts, compare=False, repr=False)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """All that a model has to read."""
+        return (self.instructions, self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +175,13 @@ class ModelError(Exception):
     """A model that did not answer. ``detail`` holds the upstream's words: for the log, never for a person.
 
     ``retryable`` is False where the configuration is wrong and trying again cannot help; ``retry_after`` is
-    seconds. ``text`` is what the model wrote where an answer is of no use, ``end`` how it ended where it did.
+    seconds. ``end`` is how an answer ended that is of no use.
     """
 
     code: ModelErrorCode
     detail: str = ""
     retryable: bool = True
     retry_after: float | None = None
-    text: str = field(default="", repr=False)
     end: Completion | None = None
 
     def __str__(self) -> str:
@@ -137,8 +189,8 @@ class ModelError(Exception):
 
     @property
     def unread(self) -> bool:
-        """Whether the model has neither read nor written anything, so that it has cost nothing."""
-        return self.code in UNREAD and not self.text
+        """Whether the model has not read what it was asked, unless it had begun to write."""
+        return self.code in UNREAD
 
 
 class ModelAdapter(Protocol):
@@ -150,10 +202,13 @@ class ModelAdapter(Protocol):
         """Say whether the model can answer now; cheap enough for every page."""
 
     def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
-        """Yield the reply piece by piece as it is written, then one `Completion`.
+        """Yield the reply piece by piece as it is written, then one `Completion`; note the attempts in the request.
 
         Closing the iterator ends the call upstream. Raises `ModelError`.
         """
 
     def answer(self, request: StructuredRequest) -> StructuredAnswer:
-        """Return the model's whole answer. Raises `ModelError`: BAD_ANSWER for what is no JSON."""
+        """Return the model's whole answer; note the attempts in the request.
+
+        Raises `ModelError`: BAD_ANSWER for what is no JSON.
+        """

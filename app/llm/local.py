@@ -22,7 +22,7 @@ from app.llm.interface import (
     Readiness,
     StructuredRequest,
 )
-from app.llm.model import Pieces, Request
+from app.llm.model import Pieces, Request, noted
 from app.llm.roleplay import (
     CAUTIOUS,
     OTHER,
@@ -96,8 +96,8 @@ class LocalModel:
     def stream(self, request: Request, deadline: float) -> Pieces:
         """See `Model.stream`."""
         if isinstance(request, StructuredRequest):
-            return self._answer(request, deadline)
-        return self._speak(request, deadline)
+            return noted(request, MODEL_NAME, self._answer(request, deadline))
+        return noted(request, MODEL_NAME, self._speak(request, deadline))
 
     def prime(self, request: ChatRequest) -> None:
         """Let the model read the conversation so far, so that its next reply begins at once. Never fails.
@@ -151,13 +151,14 @@ class LocalModel:
     ) -> Answer:
         """Post the prompt; if it turns out too long for the slot, once more one that cannot be."""
         options = SAMPLING | {"id_slot": slot_of(request.conversation)} | options
-        answer = self._post(compose_prompt(request, USUAL, cue=cue), options, deadline)
+        answer = self._post(request, compose_prompt(request, USUAL, cue=cue), options, deadline)
         if answer.status == OK:
             return answer
         error, complaint = _refusal(answer, request)
         if TOO_LONG not in complaint:
             raise error
-        return _accepted(self._post(compose_prompt(request, CAUTIOUS, cue=cue), options, deadline), request)
+        cautious = compose_prompt(request, CAUTIOUS, cue=cue)
+        return _accepted(self._post(request, cautious, options, deadline), request)
 
     def _answer(self, request: StructuredRequest, deadline: float) -> Pieces:
         options = SOBER | {
@@ -165,19 +166,20 @@ class LocalModel:
             "n_predict": request.max_tokens,
             "json_schema": strict_schema(request.schema),
         }
-        answer = _accepted(self._post(compose_question(request), options, deadline), request)
+        answer = _accepted(self._post(request, compose_question(request), options, deadline), request)
         try:
             yield from _read_answer(answer)
         finally:
             answer.close()
 
-    def _post(self, prompt: str, options: dict[str, Any], deadline: float) -> Answer:
+    def _post(self, request: Request, prompt: str, options: dict[str, Any], deadline: float) -> Answer:
         state = self._state.current()
         if state.stage is not Stage.READY or state.port is None:
             raise ModelError(ModelErrorCode.UNREACHABLE, state.detail)
         always = {"prompt": prompt, "stream": True, "response_fields": FIELDS, "cache_prompt": True}
         url = f"http://127.0.0.1:{state.port}/completion"
-        return self._client.post(url, always | options, headers=bearer(state.api_key), deadline=deadline)
+        headers = bearer(state.api_key)
+        return self._client.post(url, always | options, headers=headers, deadline=deadline, asked=request)
 
 
 def slot_of(conversation: str) -> int:

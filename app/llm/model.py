@@ -1,9 +1,10 @@
 """One model at one server, asked once: what a chain of models is made of."""
 
 from collections.abc import Generator, Iterable
+from contextlib import closing
 from typing import Protocol
 
-from app.llm.interface import ChatRequest, Completion, StructuredRequest
+from app.llm.interface import Attempt, ChatRequest, Completion, ModelError, StructuredRequest
 
 Request = ChatRequest | StructuredRequest
 # Text as it is written, at least one piece, and then how it ended.
@@ -19,8 +20,26 @@ class Model(Protocol):
     def stream(self, request: Request, deadline: float) -> Pieces:
         """Yield the reply, or the JSON of a structured answer, and then one `Completion`.
 
-        ``deadline`` is when the turn is over, by `time.monotonic`. Raises `ModelError`.
+        ``deadline`` is when the turn is over, by `time.monotonic`. It is `noted` in the request. Raises `ModelError`.
         """
+
+
+def noted(request: Request, model: str, pieces: Pieces) -> Pieces:
+    """Yield what a model writes, and note in the request's attempts what comes of it."""
+    attempt = Attempt(model, request.asked)
+    request.attempts.append(attempt)
+    try:
+        with closing(pieces):
+            for piece in pieces:
+                if isinstance(piece, Completion):
+                    attempt.end = piece
+                else:
+                    attempt.text += piece
+                yield piece
+    except ModelError as error:
+        attempt.end = attempt.end or error.end
+        attempt.unread = error.unread and not attempt.text
+        raise
 
 
 def within_limit(pieces: Iterable[str | Completion], max_tokens: int, model: str) -> Pieces:

@@ -21,6 +21,7 @@ from app.llm.interface import (
     StructuredAnswer,
     StructuredRequest,
 )
+from app.llm.model import Pieces, noted
 from app.llm.recital import recite
 
 SCRIPTED_NAME: Final = "Scripted demo"
@@ -105,6 +106,9 @@ class ScriptedAdapter:
 
     def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
         """Yield the reply word by word."""
+        return noted(request, SCRIPTED_NAME, self._speak(request))
+
+    def _speak(self, request: ChatRequest) -> Pieces:
         for number, word in enumerate(re.findall(r"\S+\s*", compose(request))):
             if number:
                 time.sleep(self._pause)

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol, Self
 
 from app.llm.choice import ModelChoice
 from app.llm.http import Answer, StreamingClient
-from app.llm.model import Pieces, Request
+from app.llm.model import Pieces, Request, noted
 from app.llm.reply import Reply, read_reply
 from app.llm.turns import words_of
 
@@ -49,6 +49,9 @@ class ServedModel:
 
     def stream(self, request: Request, deadline: float) -> Pieces:
         """See `Model.stream`."""
+        return noted(request, self.name, self._stream(request, deadline))
+
+    def _stream(self, request: Request, deadline: float) -> Pieces:
         answer = self._ask(request, deadline)
         yield from read_reply(answer, self._reply(self.name, self._private(request)))
 
@@ -56,7 +59,9 @@ class ServedModel:
         dialect = self._dialect
         while True:
             payload = dialect.payload(self.name, request)
-            answer = self._client.post(self._url, payload, headers=self._headers, deadline=deadline)
+            answer = self._client.post(
+                self._url, payload, headers=self._headers, deadline=deadline, asked=request
+            )
             if answer.status == OK:
                 self._dialect = dialect
                 return answer

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-# No model writes a line like that; it bounds what a broken server can make us keep.
-LONGEST_LINE = 4_000_000
+# No model writes an event like that; it bounds what a broken server can make us keep.
+LONGEST_EVENT = 4_000_000
 
 
 class EventTooLongError(Exception):
-    """A line without end."""
+    """An event without end."""
 
 
 def read_events(blocks: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
     """Yield the data of the events that a block brings to their end, for each that brings any.
 
-    Comments and other fields are passed over; the end of the last block ends an event too.
+    Comments and other fields are passed over; the end of the last block ends an event too. Raises `EventTooLongError`.
     """
     data: list[bytes] = []
     kept = b""
@@ -21,7 +21,7 @@ def read_events(blocks: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
         *lines, kept = (kept + block).split(b"\n")
         if events := _events_in(lines, data):
             yield events
-        if len(kept) > LONGEST_LINE:
+        if len(kept) + sum(map(len, data)) > LONGEST_EVENT:
             raise EventTooLongError
     if events := _events_in((kept, b""), data):
         yield events

@@ -49,15 +49,11 @@ def in_words(schema: Mapping[str, Any]) -> str:
 def whole(model: Model, request: StructuredRequest, deadline: float) -> tuple[str, Completion]:
     """Have a model answer, and read the answer to its end. Raises `ModelError`."""
     texts: list[str] = []
-    try:
-        for piece in within_limit(model.stream(request, deadline), request.max_tokens, model.name):
-            if isinstance(piece, Completion):
-                return "".join(texts), piece
-            texts.append(piece)
-    except ModelError as error:
-        error.text = "".join(texts)
-        raise
-    raise ModelError(ModelErrorCode.BAD_ANSWER, "the answer broke off", text="".join(texts))
+    for piece in within_limit(model.stream(request, deadline), request.max_tokens, model.name):
+        if isinstance(piece, Completion):
+            return "".join(texts), piece
+        texts.append(piece)
+    raise ModelError(ModelErrorCode.BAD_ANSWER, "the answer broke off")
 
 
 def decoded(text: str, end: Completion) -> StructuredAnswer:
@@ -67,5 +63,5 @@ def decoded(text: str, end: Completion) -> StructuredAnswer:
         data = orjson.loads(inner)
     except orjson.JSONDecodeError as error:
         reason = "an answer that was cut off" if end.truncated else "an answer that is no JSON"
-        raise ModelError(ModelErrorCode.BAD_ANSWER, reason, text=text, end=end) from error
+        raise ModelError(ModelErrorCode.BAD_ANSWER, reason) from error
     return StructuredAnswer(data, end.model, end.prompt_tokens, end.completion_tokens)

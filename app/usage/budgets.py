@@ -2,7 +2,7 @@
 
 A budget is asked for before a model is called, and what the call cost is counted when it ends. So calls that are under
 way when a budget is used up still end: it is overshot by what they cost, at most their number (replies, judgements and
-evaluations of one course at one moment) times the model's window, `LLM_CONTEXT_TOKENS`.
+evaluations of one course at one moment) times the model's window, `LLM_CONTEXT_TOKENS`, for each attempt of a model.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from app.database import prepared_insert, upsert, utc_now
 from app.errors import RateLimitedError
 from app.experiences.models import Experience
 from app.identity import Identity, Right
-from app.llm.interface import ChatRequest, Completion, ModelError, StructuredAnswer, StructuredRequest
+from app.llm.interface import Attempt
 from app.llm.scripted import SCRIPTED_NAME
 from app.text import estimate_tokens
 from app.usage.models import CourseBudget, CourseTokens
@@ -52,7 +52,7 @@ class BudgetUsedUpError(RateLimitedError):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What one call of a model took, asked and answered together. ``estimated`` where no server has counted them."""
+    """What one attempt of a model took, read and written together. ``estimated`` where no server has counted them."""
 
     used: int
     estimated: bool = False
@@ -109,9 +109,9 @@ def is_used_up(session: Session, experience_id: int) -> bool:
     return budget is not None and used >= budget
 
 
-def record_tokens(session: Session, experience_id: int, *calls: Tokens) -> None:
-    """Count what calls about an experience have cost its course. Last in their transaction: others wait for it."""
-    used = sum(tokens.used for tokens in calls)
+def record_tokens(session: Session, experience_id: int, *taken: Tokens) -> None:
+    """Count what attempts at something about an experience took. Last in their transaction: others wait for it."""
+    used = sum(tokens.used for tokens in taken)
     if not used:
         return
     turn = next(_turns)
@@ -120,32 +120,24 @@ def record_tokens(session: Session, experience_id: int, *calls: Tokens) -> None:
         "month": month_of(utc_now()),
         "part": turn % PARTS,
         "used": used,
-        "estimated": sum(tokens.used for tokens in calls if tokens.estimated),
+        "estimated": sum(tokens.used for tokens in taken if tokens.estimated),
     }
     session.connection().execute(_addition(session), row)
     if turn % FORGET_EVERY == 0:
         forget_old_tokens(session)
 
 
-def tokens_of(
-    request: ChatRequest | StructuredRequest, answer: Completion | StructuredAnswer, text: str
-) -> Tokens:
-    """Return what a call took: as its server counted, or by the length of what was asked and of the answer's `text`.
+def tokens_of(attempt: Attempt) -> Tokens:
+    """Return what an attempt of a model took: as its server counted, or by the length of what was read and written.
 
-    The scripted persona takes nothing.
+    What was not read takes nothing, nor does the scripted persona.
     """
-    if answer.model == SCRIPTED_NAME:
+    if attempt.unread or attempt.model == SCRIPTED_NAME:
         return Tokens(0)
-    if answer.prompt_tokens is not None and answer.completion_tokens is not None:
-        return Tokens(answer.prompt_tokens + answer.completion_tokens)
-    return Tokens(estimate_tokens(_asked(request)) + estimate_tokens(text), estimated=True)
-
-
-def tokens_of_failure(request: ChatRequest | StructuredRequest, error: ModelError) -> Tokens:
-    """Return what a call took that failed: nothing where the model has not read what it was asked."""
-    if error.unread:
-        return Tokens(0)
-    return tokens_of(request, error.end or Completion(""), error.text)
+    end = attempt.end
+    if end is not None and end.prompt_tokens is not None and end.completion_tokens is not None:
+        return Tokens(end.prompt_tokens + end.completion_tokens)
+    return Tokens(estimate_tokens("".join(attempt.asked)) + estimate_tokens(attempt.text), estimated=True)
 
 
 def use_of(session: Session, course: Course) -> CourseUse:
@@ -199,12 +191,6 @@ def _seconds_left(now: datetime) -> int:
     a_day_of_the_next = month_of(now) + timedelta(days=31)
     begin = datetime.combine(month_of(a_day_of_the_next), time.min, UTC)
     return ceil((begin - now).total_seconds())
-
-
-def _asked(request: ChatRequest | StructuredRequest) -> str:
-    if isinstance(request, StructuredRequest):
-        return f"{request.instructions}{request.prompt}"
-    return request.instructions + "".join(line.text for line in request.lines)
 
 
 _course = (

@@ -13,7 +13,7 @@ from app.database import Database
 from app.errors import ForbiddenError
 from app.experiences.models import Experience
 from app.identity import Identity
-from app.llm.interface import ChatRequest, Completion, Line, Speaker, StructuredAnswer, StructuredRequest
+from app.llm.interface import Attempt, ChatRequest, Completion, Line, Speaker, StructuredRequest
 from app.llm.scripted import SCRIPTED_NAME
 from app.lti.models import Deployment
 from app.settings import Settings
@@ -209,18 +209,9 @@ def test_months_of_more_than_a_year_ago_are_forgotten(
     assert months == [2026, 2025]
 
 
-@pytest.mark.parametrize(
-    ("request_", "answer"),
-    [
-        (CHAT, Completion("gpt", prompt_tokens=30, completion_tokens=12)),
-        (JUDGEMENT, StructuredAnswer({}, "gpt", prompt_tokens=30, completion_tokens=12)),
-    ],
-    ids=["reply", "judgement"],
-)
-def test_tokens_are_as_the_server_counted_them(
-    request_: ChatRequest | StructuredRequest, answer: Completion | StructuredAnswer
-) -> None:
-    assert tokens_of(request_, answer, "whatever") == Tokens(42)
+def test_tokens_are_as_the_server_counted_them() -> None:
+    end = Completion("gpt", prompt_tokens=30, completion_tokens=12)
+    assert tokens_of(Attempt("gpt", CHAT.asked, "whatever", end)) == Tokens(42)
 
 
 @pytest.mark.parametrize(
@@ -232,9 +223,13 @@ def test_tokens_are_as_the_server_counted_them(
 def test_where_a_server_does_not_count_tokens_are_estimated(
     request_: ChatRequest | StructuredRequest, asked: str, counts: dict[str, int]
 ) -> None:
-    tokens = tokens_of(request_, Completion("gpt", **counts), "I am angry.")
+    tokens = tokens_of(Attempt("gpt", request_.asked, "I am angry.", Completion("gpt", **counts)))
     assert tokens == Tokens(estimate_tokens(asked) + estimate_tokens("I am angry."), estimated=True)
 
 
 def test_the_scripted_persona_costs_nothing() -> None:
-    assert tokens_of(CHAT, Completion(SCRIPTED_NAME), "I am angry.") == Tokens(0)
+    assert tokens_of(Attempt(SCRIPTED_NAME, CHAT.asked, "I am angry.")) == Tokens(0)
+
+
+def test_what_no_model_has_read_costs_nothing() -> None:
+    assert tokens_of(Attempt("gpt", CHAT.asked, unread=True)) == Tokens(0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlmodel import select, update
+from sqlmodel import func, select, update
 
 from app import create_app
 from app.conversations.evaluation import Evaluation, EvaluationFailedError, Evaluations, evaluation_of
@@ -18,10 +18,12 @@ from app.errors import RateLimitedError
 from app.identity import Identity
 from app.sandbox import Sandbox
 from app.settings import Settings
+from app.usage.models import CourseTokens
 from tests.support.applications import end
 from tests.support.fake_model import FakeModel, Reply, make_failure
 from tests.support.judging import assessment, wait_for_evaluation, wait_for_judge
 from tests.support.people import HISTORY, Visitor
+from tests.support.server import wait_until
 
 LISTENS = "I hear that this is annoying for you."
 MOMENT = {"objective": 1, "message": 2, "quote": "this is annoying"}
@@ -219,7 +221,7 @@ def test_two_teachers_at_once_get_one_evaluation(
     other, made, claims = create_app(settings), [], []
     claim = Evaluations._claim
 
-    def noted_claim(self: Evaluations, *args: object) -> bool:
+    def noted_claim(self: Evaluations, *args: object) -> str | None:
         claims.append(claim(self, *args))
         return claims[-1]
 
@@ -239,7 +241,7 @@ def test_two_teachers_at_once_get_one_evaluation(
     go_on.set()
     for thread in threads:
         thread.join(30)
-    assert claims == [True, False, False]
+    assert [bool(claim) for claim in claims] == [True, False, False]
     assert len(fake_model.questions) == count + 1
     assert len({evaluation.created_at for evaluation in made}) == 1
     assert len(made) == 3
@@ -316,6 +318,44 @@ def test_a_maker_that_died_is_taken_over_when_its_lease_is_over(
     part = evaluation_part(teacher, conversation_id)
     assert part.select_one("[data-testid=evaluation-failed]")
     assert evaluate(app, asker, conversation_id).result["overall_score"] == 81
+
+
+def used(app: Flask) -> int:
+    with app.extensions["database"].snapshot() as session:
+        return session.exec(select(func.sum(CourseTokens.used))).one() or 0
+
+
+def test_a_maker_whose_lease_is_over_does_not_write_into_what_another_makes(
+    app: Flask, asker: Identity, conversation_id: int, fake_model: FakeModel
+) -> None:
+    makes, go_on = threading.Event(), threading.Event()
+
+    def judge(_request: object) -> object:
+        makes.set()
+        go_on.wait(20)
+        return assessment(2, overall_score=12)
+
+    before = used(app)
+    fake_model.judge_by(judge)
+
+    def make() -> None:
+        with pytest.raises(EvaluationFailedError):
+            evaluate(app, asker, conversation_id)
+
+    maker = threading.Thread(target=make)
+    maker.start()
+    assert makes.wait(20)
+    with app.extensions["database"].transaction() as session:
+        record = session.exec(select(EvaluationRecord)).one()
+        record.claim, record.lease_until = "another", utc_now() + timedelta(seconds=60)
+    go_on.set()
+    wait_until(lambda: used(app) > before)
+    with app.extensions["database"].transaction() as session:
+        record = session.exec(select(EvaluationRecord)).one()
+        assert (record.result, record.claim) == (None, "another")
+        assert record.lease_until > utc_now()
+        record.lease_until = None
+    maker.join(20)
 
 
 def test_a_lease_is_renewed_while_the_model_thinks(

@@ -219,6 +219,33 @@ def test_a_reply_that_is_stopped_before_its_first_word_counts_what_was_asked(
     fake_model.hang_up()
 
 
+def test_a_reply_that_is_stopped_while_the_model_turns_it_down_costs_nothing(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(make_failure(401))
+    app.extensions["replies"]._model._retries = 1
+    fake_model.answer_by(lambda _request: make_failure(429, headers={"Retry-After": "20"}))
+    path, accept = f"/conversations/{conversation_id}/messages", {"Accept": "text/event-stream"}
+    sent = student.post(path, {"message": "Hello", "client_key": "k"}, headers=accept)
+    reply_id = json.loads(next(sent.response).decode().partition("data: ")[2])["id"]
+    wait_until(lambda: fake_model.requests)
+    student.post(f"{path}/{reply_id}/stop", headers=accept, buffered=True)
+    sent.close()
+    assert tokens(app) == (0, 0)
+    assert len(fake_model.requests) == 1
+
+
+def test_every_attempt_at_a_reply_counts(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.judge_with(make_failure(401))
+    app.extensions["replies"]._model._retries = 2
+    empty = make_reply("", usage=(300, 0))
+    fake_model.in_turn(empty, empty, make_reply("I am angry.", usage=(30, 12)))
+    assert events(student.send(conversation_id, "Hello"))[-1][1]["state"] == "complete"
+    assert tokens(app) == (300 + 300 + 42, 0)
+
+
 def test_a_reply_without_a_word_is_counted_as_its_server_says(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:

@@ -92,6 +92,54 @@ def test_once_all_are_covered_the_judge_is_not_asked_any_more(
     assert not unjudged(stored(app, conversation_id), messages(app, conversation_id))
 
 
+def test_who_left_before_the_judge_had_seen_that_all_is_met_has_completed_all_the_same(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    may_answer = threading.Event()
+
+    def judge(_request: object) -> object:
+        may_answer.wait(10)
+        return findings(finding(1, 2, LISTENS), finding(2, 2, SOLVES))
+
+    fake_model.judge_by(judge)
+    student.send(conversation_id, f"{LISTENS} {SOLVES}")
+    student.start(stored(app, conversation_id).experience_id, instead_of=conversation_id)
+    assert stored(app, conversation_id).workflow_state is ConversationState.ENDED
+    may_answer.set()
+    wait_for_judge(app, conversation_id)
+    assert stored(app, conversation_id).workflow_state is ConversationState.COMPLETED
+
+
+def test_of_an_objective_that_a_judge_names_twice_the_proof_counts(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    made_up = finding(1, 2, "We are so very sorry about all of this.")
+    fake_model.judge_with(findings(made_up, finding(1, 2, LISTENS), made_up))
+    send(app, student, conversation_id, LISTENS)
+    assert progress(app, conversation_id).objectives[0].quote == LISTENS.removesuffix(".")
+
+
+@pytest.mark.parametrize("beyond", ["the end", "the last turn"])
+def test_what_was_only_taken_because_of_danger_shows_nothing(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel, beyond: str
+) -> None:
+    send(app, student, conversation_id, "Hello")
+    if beyond == "the end":
+        student.post(f"/conversations/{conversation_id}/finish")
+    else:
+        with app.extensions["database"].transaction() as session:
+            conversation = session.get_one(Conversation, conversation_id)
+            conversation.scenario = conversation.scenario | {"max_turns": 1}
+    fake_model.judge_with(findings(finding(1, 4, LISTENS)))
+    assert student.send(conversation_id, f"{LISTENS} I want to kill myself.", "key-2").status_code == 200
+    conversation, said = stored(app, conversation_id), messages(app, conversation_id)
+    assert len(said) == 5
+    assert not unjudged(conversation, said)
+    app.extensions["judges"].begin(conversation, said[-1].id)
+    wait_for_judge(app, conversation_id)
+    assert progress(app, conversation_id).current == 0
+
+
 def test_no_name_and_no_id_reaches_the_judge(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:

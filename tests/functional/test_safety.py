@@ -11,7 +11,7 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 from sqlalchemy.exc import OperationalError
-from sqlmodel import Session, select
+from sqlmodel import Session, select, update
 
 from app.conversations import service
 from app.conversations.models import (
@@ -22,6 +22,7 @@ from app.conversations.models import (
     Notice,
     ReplyNote,
 )
+from app.conversations.replies import Replies
 from app.conversations.safety.findings import Category, Finding, Severity
 from app.conversations.safety.flags import raise_flags
 from app.conversations.safety.models import Flag, FlagState
@@ -759,6 +760,73 @@ class TestProvider:
         assert (newest(app).state, newest(app).text) == (MessageState.FAILED, "")
         assert [(flag.category, flag.withheld) for flag in flags(app)] == [("abuse", "A reply of danger.")]
         assert "danger" not in chat(student).text
+
+    def test_a_reply_that_is_stopped_while_it_is_withheld_stays_so(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel, monkeypatch: Any
+    ) -> None:
+        fake_model.answer_by(moderated("hate", reply="A reply of danger."))
+        replies: Replies = app.extensions["replies"]
+        store, stores, may_store = replies._store, Event(), Event()
+
+        def slow_store(*given: Any) -> None:
+            stores.set()
+            may_store.wait(5)
+            store(*given)
+
+        monkeypatch.setattr(replies, "_store", slow_store)
+        reading = begin(student, conversation_id)
+        assert stores.wait(5)
+        replies.stop(newest(app).id)
+        may_store.set()
+        assert b'"state":"failed"' in b"".join(reading.response)
+        assert (newest(app).error_code, newest(app).text) == (ReplyNote.WITHHELD, "")
+        assert [(flag.category, flag.withheld) for flag in flags(app)] == [("abuse", "A reply of danger.")]
+
+    def test_a_reply_that_was_given_up_before_it_could_be_withheld_is_taken_back(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        judge = moderated("hate", reply="A reply of danger.")
+
+        def answer(request: ReceivedRequest) -> Answer:
+            if request.path.endswith("/moderations") and "danger" in request.body["input"]:
+                with app.extensions["database"].transaction() as session:  # as its lease has run out
+                    lost = {"state": MessageState.INTERRUPTED, "text": "A reply of danger."}
+                    session.execute(update(Message).where(Message.id == newest(app).id).values(**lost))
+            return judge(request)
+
+        fake_model.answer_by(answer)
+        student.send(conversation_id, "Hello")
+        assert soon(lambda: newest(app).error_code == ReplyNote.WITHHELD)
+        assert newest(app).text == ""
+        assert [(flag.category, flag.withheld) for flag in flags(app)] == [("abuse", "A reply of danger.")]
+
+    def test_what_it_finds_after_the_reader_has_gone_is_told_on_return_and_elsewhere(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        judge, may_answer = moderated("self-harm/intent"), Event()
+
+        def answer(request: ReceivedRequest) -> Answer:
+            if not request.path.endswith("/moderations"):
+                return make_reply("word " * 20, delay=0.05)
+            if "danger" in request.body["input"]:
+                may_answer.wait(5)
+            return judge(request)
+
+        fake_model.answer_by(answer)
+        data = {"message": "A word of danger.", "client_key": "key-1"}
+        path, accept = f"/conversations/{conversation_id}", {"Accept": "text/event-stream"}
+        reading = student.post(f"{path}/messages", data, headers=accept)
+        next(reading.response)
+        version = chat(student).select_one("[data-chat]")["data-version"]
+        reading.close()
+        may_answer.set()
+        again = student.get(f"{path}/messages/{newest(app).id}/events", headers=accept, buffered=True)
+        assert [name for name in names(again) if name != "text"] in (
+            ["reply", "notice", "done"],
+            ["reply", "notice", "notice", "done"],
+        )
+        elsewhere = student.get(f"{path}/state?version={version}")
+        assert "data-notice" in elsewhere.text
 
     def test_a_message_that_is_refused_is_looked_at_by_the_lists(
         self, app: Flask, student: Visitor, conversation_id: int

@@ -16,12 +16,24 @@ from app import create_app
 from app.conversations.models import Conversation, Message, MessageState
 from app.conversations.safety.flags import raise_flags
 from app.conversations.safety.models import Flag
+from app.llm.interface import ChatRequest, ModelError, ModelErrorCode
+from app.llm.model import Pieces
 from app.sandbox import Sandbox
 from app.settings import Settings
 from tests.support.applications import end
-from tests.support.fake_model import FakeModel
+from tests.support.fake_model import FakeModel, Silence
 from tests.support.people import EXPERIENCE, Visitor, events
 from tests.support.server import wait_until
+
+
+class Refusing:
+    """A model that cannot be had."""
+
+    name = "first"
+
+    def stream(self, _request: ChatRequest, _deadline: float) -> Pieces:
+        raise ModelError(ModelErrorCode.UNREACHABLE)
+
 
 ENDLESS = {"reply": [f"word{number} " for number in range(600)], "delay": 0.05}
 
@@ -173,6 +185,45 @@ def test_a_reply_is_stopped_while_the_model_is_silent(
     assert (reply.state, reply.error_code) == ("interrupted", "stopped")
     assert reply.text.startswith("One")
     fake_model.hang_up()
+
+
+def test_a_reply_whose_model_takes_longer_than_it_may_ends_for_its_readers(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    app.extensions["replies"]._longest_ms = 500
+    fake_model.reply_with(["Hello ", "there"], stall_after=1)
+    reading = begin(student, conversation_id)
+    assert b'"state":"failed"' in b"".join(reading.response)
+    reply = newest(app)
+    assert (reply.state, reply.error_code, reply.text) == ("failed", "model_timeout", "Hello")
+    assert fake_model.requests[-1].hung_up.wait(5)
+
+
+def test_a_stop_hangs_up_on_a_model_that_says_nothing(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.in_turn(Silence())
+    data = {"message": "Count!", "client_key": "key-1"}
+    path = f"/conversations/{conversation_id}/messages"
+    reading = student.post(path, data, headers={"Accept": "text/event-stream"})
+    next(reading.response)
+    wait_until(lambda: fake_model.requests)
+    stop(student, conversation_id, newest(app))
+    assert fake_model.requests[-1].hung_up.wait(5)
+    assert newest(app).state == "interrupted"
+    assert len(fake_model.requests) == 1
+    reading.close()
+
+
+def test_a_stopped_reply_bears_the_name_of_the_model_that_wrote_it(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    first = app.extensions["replies"]._model._models[0]
+    app.extensions["replies"]._model._models = [Refusing(), first]
+    fake_model.reply_with(**ENDLESS)
+    begin(student, conversation_id)
+    stop(student, conversation_id, newest(app))
+    assert newest(app).model == first.name
 
 
 def test_the_lease_of_a_reply_is_renewed_while_the_model_is_silent(

@@ -5,6 +5,7 @@ from typing import Any
 
 from app.conversations.models import Conversation, Message
 from app.llm.interface import (
+    Attempt,
     ChatRequest,
     Completion,
     ModelError,
@@ -44,8 +45,12 @@ class Model:
     def answer(self, request: StructuredRequest) -> StructuredAnswer:
         self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        attempt = Attempt("stub", request.asked)
+        request.attempts.append(attempt)
         if isinstance(answer, ModelError):
+            attempt.end, attempt.unread = answer.end, answer.unread
             raise answer
+        attempt.text = str(answer)
         return StructuredAnswer(answer, "stub")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.conversations.performance import DEFLECTION, Call, Played, ReplyGuard, play
+from app.conversations.performance import DEFLECTION, Played, ReplyGuard, play
 from app.conversations.recital import Secret
 from app.conversations.safety.findings import Category, Finding, Severity
 from app.conversations.safety.lists import list_check
@@ -18,12 +18,10 @@ from app.llm.interface import (
     Readiness,
     Speaker,
 )
+from app.llm.model import Pieces, noted
 
 SECRET = Secret("3fa94c1b77de", "Nothing that anybody would say.")
 RECITAL = ["Fine: ", "3fa94c", "1b77de", " and the rest"]
-REQUEST = ChatRequest(
-    instructions="Play.", brief="", persona_name="", facts="", lines=(), conversation="c", max_tokens=10
-)
 DONE = Completion("a-model", 7, 5)
 
 
@@ -40,10 +38,19 @@ class Playing:
 
     def stream(self, request: ChatRequest) -> Iterator[str | Completion]:
         self.asked.append(request.instructions)
+        return noted(request, "a-model", self._write())
+
+    def _write(self) -> Pieces:
         for piece in self.attempts.pop(0):
             if isinstance(piece, ModelError):
                 raise piece
             yield piece
+
+
+def asking() -> ChatRequest:
+    return ChatRequest(
+        instructions="Play.", brief="", persona_name="", facts="", lines=(), conversation="c", max_tokens=10
+    )
 
 
 def guard() -> ReplyGuard:
@@ -53,12 +60,12 @@ def guard() -> ReplyGuard:
 def played(model: Playing) -> tuple[Played, str]:
     """Return the reply, and what was shown while it was written."""
     shown: list[str] = []
-    return play(model, REQUEST, guard, shown.append, []), "".join(shown)
+    return play(model, asking(), guard, shown.append), "".join(shown)
 
 
 def test_a_reply_is_shown_as_it_comes_and_stored_without_the_space_around_it() -> None:
     reply, shown = played(Playing([" Good ", "day. ", DONE]))
-    assert shown == " Good day. "
+    assert shown == "Good day. "
     assert reply == Played("Good day.", DONE)
 
 
@@ -84,13 +91,12 @@ def test_a_recital_whose_second_attempt_is_no_better_is_replaced_by_a_prepared_l
     [(["What?", DONE], DONE), ([ModelError(ModelErrorCode.BUSY)], None)],
     ids=["answered", "busy"],
 )
-def test_every_call_that_a_reply_takes_is_told(second: list, end: Completion | None) -> None:
-    calls: list[Call] = []
-    model = Playing([*RECITAL, DONE], second)
-    play(model, REQUEST, guard, lambda _piece: None, calls)
-    assert [call.request.instructions for call in calls] == model.asked
-    assert [call.text for call in calls] == ["Fine: 3fa94c1b77de", "What?" if end else ""]
-    assert [call.completion for call in calls] == [None, end]
+def test_every_attempt_that_a_reply_takes_is_told(second: list, end: Completion | None) -> None:
+    model, request = Playing([*RECITAL, DONE], second), asking()
+    play(model, request, guard, lambda _piece: None)
+    assert [attempt.asked for attempt in request.attempts] == [(asked,) for asked in model.asked]
+    assert [attempt.text for attempt in request.attempts] == ["Fine: 3fa94c1b77de", "What?" if end else ""]
+    assert [attempt.end for attempt in request.attempts] == [None, end]
 
 
 @pytest.mark.parametrize("pieces", [["words" * 10] * 100, ["word!" * 1_000]], ids=["many", "huge"])
@@ -110,7 +116,7 @@ def test_nobody_who_waits_ends_the_call() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        play(Playing(["Good ", "day.", DONE]), REQUEST, guard, show, [])
+        play(Playing(["Good ", "day.", DONE]), asking(), guard, show)
 
 
 @pytest.mark.parametrize(
@@ -122,18 +128,25 @@ def test_nobody_who_waits_ends_the_call() -> None:
     ],
     ids=["never taken up", "silent", "broken off"],
 )
-def test_a_call_that_failed_tells_whether_the_model_has_read_anything(pieces: list, unread: bool) -> None:
-    calls: list[Call] = []
+def test_an_attempt_that_failed_tells_whether_the_model_has_read_anything(pieces: list, unread: bool) -> None:
+    request = asking()
     with pytest.raises(ModelError):
-        play(Playing(pieces), REQUEST, guard, lambda _piece: None, calls)
-    assert [call.unread for call in calls] == [unread]
+        play(Playing(pieces), request, guard, lambda _piece: None)
+    assert [attempt.unread for attempt in request.attempts] == [unread]
+
+
+def test_what_is_found_is_told_by_its_place_in_the_reply_as_it_is_kept() -> None:
+    reply, _ = played(Playing(["\n\n ", " I will ", "kill you all.", DONE]))
+    assert reply.text == "I will kill you all."
+    [finding] = reply.findings
+    assert "kill" in reply.text[finding.start : finding.end]
 
 
 def test_a_reply_that_is_unfit_to_be_read_ends_before_it_is_shown() -> None:
     shown: list[str] = []
     model = Playing(["Well. ", "You should ", "kill your", "self. ", "Bye.", DONE])
     with pytest.raises(UnsafeReplyError) as unsafe:
-        play(model, REQUEST, guard, shown.append, [])
+        play(model, asking(), guard, shown.append)
     assert "".join(shown) == "Well. You"
     assert unsafe.value.text == "Well. You should kill yourself. "
 

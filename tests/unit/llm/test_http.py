@@ -14,6 +14,7 @@ from app.llm.http import (
     Timeouts,
     pause_seconds,
 )
+from app.llm.wires import Watch, Wire
 
 WORD, MUCH = b"data: word\n\n", b"data: " + b"x" * FULL_BYTES + b"\n\n"
 
@@ -43,7 +44,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def answer(blocks: Sequence[bytes], beside: set[Answer]) -> Answer:
     now = monotonic()
-    return Answer(Response(blocks), Timeouts(5, 5, 5, 60), beside, asked_at=now, deadline=now + 60)
+    return Answer(Response(blocks), Timeouts(5, 5, 5, 60), beside, Wire(now + 60, Watch()), asked_at=now)
 
 
 def test_a_server_that_sends_much_at_once_is_not_paused_for(pauses: list[float]) -> None:

@@ -2,7 +2,7 @@ from itertools import chain
 
 import pytest
 
-from app.llm.sse import LONGEST_LINE, EventTooLongError, read_events
+from app.llm.sse import LONGEST_EVENT, EventTooLongError, read_events
 
 STREAM = 'data: {"a":"Grüße 🎉"}\r\n\r\n: keep-alive\n\nevent: x\ndata:two\ndata: lines\n\ndata: [DONE]\n\n'.encode()
 EVENTS = ['{"a":"Grüße 🎉"}'.encode(), b"two\nlines", b"[DONE]"]
@@ -28,4 +28,9 @@ def test_the_last_event_needs_no_empty_line() -> None:
 
 def test_a_line_without_end_is_not_kept() -> None:
     with pytest.raises(EventTooLongError):
-        list(read_events([b"x" * (LONGEST_LINE + 1)]))
+        list(read_events([b"x" * (LONGEST_EVENT + 1)]))
+
+
+def test_an_event_without_end_is_not_kept() -> None:
+    with pytest.raises(EventTooLongError):
+        list(read_events([b"data: " + b"x" * 994 + b"\n"] * (LONGEST_EVENT // 900)))

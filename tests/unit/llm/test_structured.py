@@ -200,8 +200,7 @@ def test_an_answer_without_end_is_cut(adapter: ModelAdapter, model: FakeModel) -
     model.judge_with(Reply(('{"covered": [', "1, " * 1_000, "1]}")))
 
     error = failure_of(adapter, max_tokens=10)
-    assert (error.code, error.end) == (ModelErrorCode.BAD_ANSWER, Completion("test-model", truncated=True))
-    assert len(error.text) == 120
+    assert (error.code, error.detail) == (ModelErrorCode.BAD_ANSWER, "an answer that was cut off")
 
 
 @pytest.mark.parametrize(
@@ -218,8 +217,12 @@ def test_an_answer_of_no_use_tells_what_it_has_cost(
 ) -> None:
     model.judge_with(reply)
 
-    error = failure_of(build_adapter(make_settings(llm_retries=0)))
-    assert (error.end, error.text, error.unread) == (end, text, False)
+    asked = question()
+    with pytest.raises(ModelError):
+        build_adapter(make_settings(llm_retries=0)).answer(asked)
+    [attempt] = asked.attempts
+    assert (attempt.end, attempt.text, attempt.unread) == (end, text, False)
+    assert attempt.asked == (asked.instructions, asked.prompt)
 
 
 def test_an_answer_that_stalls_times_out(make_settings: MakeSettings, model: FakeModel) -> None:
