@@ -12,7 +12,7 @@ from itertools import accumulate, groupby
 
 from app.conversations.models import Message
 from app.llm.interface import Speaker
-from app.text import folded
+from app.text import MARKS, folded, with_blanks_as_spaces
 
 # Letters and digits. A quote with less proves nothing ("yes", "a virus"), unless it is the whole message.
 LEAST_QUOTE = 10
@@ -31,6 +31,8 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _WORD = re.compile(rf"(?=[^\W_])[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+")
+# What no letter has a character for; it can be put on any of them, to make a word look like another one.
+_LEFT_OVER = re.compile(f"[{MARKS}]")
 
 # Who said a text.
 Heard = tuple[Speaker, str]
@@ -79,7 +81,14 @@ def is_own(quote: str, message: Message, before: Sequence[Message], objectives: 
 
     Others are the persona in what was said `before`, and the teacher in an objective that the message copies whole.
     """
-    heard = [(Speaker.PERSONA, each) for each in objectives if _spaced(each) in _spaced(message.text)]
+    readings = dict.fromkeys(
+        [(quote, message.text), (with_blanks_as_spaces(quote), with_blanks_as_spaces(message.text))]
+    )
+    return all(_reads_as_own(*reading, before, objectives) for reading in readings)
+
+
+def _reads_as_own(quote: str, text: str, before: Sequence[Message], objectives: Sequence[str]) -> bool:
+    heard = [(Speaker.PERSONA, each) for each in objectives if _spaced(each) in _spaced(text)]
     heard += [(said.speaker, said.text) for said in before]
     words = _words(quote)
     echoed = _echoed(words, heard)
@@ -158,7 +167,7 @@ def _spaced(text: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(folded(text))
+    return _WORD.findall(_LEFT_OVER.sub("", folded(text)))
 
 
 def _fold(text: str) -> str:
@@ -203,7 +212,7 @@ def _trimmed(text: str) -> str:
 def _weight(text: str) -> int:
     if text.isascii() and text.isalnum():
         return len(text)
-    letters = (char for char in text if char.isalnum() or _is_mark(char))
+    letters = (char for char in _LEFT_OVER.sub("", text) if char.isalnum() or _is_mark(char))
     return sum(WIDE_WEIGHT if unicodedata.east_asian_width(char) in WIDE else 1 for char in letters)
 
 

@@ -28,6 +28,7 @@ TEXT = "Well, antibiotics act\non bacteria - only. They don’t touch viruses!"
         ("They don't touch viruses", "They don’t touch viruses"),
         ("... they don`t touch viruses ...", "They don’t touch viruses"),
         ("anti\u00adbiotics act\u200b on bacteria", "antibiotics act\non bacteria"),
+        ("anti\u3164biotics act\u2800 on bacteria", "antibiotics act\non bacteria"),
     ],
 )
 def test_the_way_of_writing_makes_no_difference(quote: str, found: str) -> None:
@@ -69,7 +70,11 @@ def test_every_script_can_be_quoted(quote: str, text: str) -> None:
     assert find_quote(quote, text)
 
 
-@pytest.mark.parametrize(("quote", "text"), [("yes", "yes, I do"), ("a", "a cat"), ("ja 细", "ja 细菌 ja")])
+@pytest.mark.parametrize(
+    ("quote", "text"),
+    [("yes", "yes, I do"), ("a", "a cat"), ("ja 细", "ja 细菌 ja")]
+    + [(hidden * 10 + "yes", hidden * 10 + "yes, I do") for hidden in "\u3164\uffa0\u0332"],
+)
 def test_too_little_proves_nothing(quote: str, text: str) -> None:
     assert find_quote(quote, text) is None
 
@@ -162,6 +167,24 @@ def test_an_echo_is_heard_where_words_are_not_spaced() -> None:
     assert not is_own("抗生素对病毒没有作用", message, before, [])
     message.text = "抗生素只杀死细菌，病毒不受影响。"
     assert is_own("抗生素只杀死细菌，病毒不受影响", message, before, [])
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u3164", "\u2800", "\ufff9", "\U0001bca0", "\u0332", "\u20d2"])
+def test_an_echo_is_heard_whatever_nobody_sees_in_it(hidden: str) -> None:
+    copied = re.sub(r"(\w)(\w)", rf"\1{hidden}\2", "antibiotics do not act on viruses")
+    assert not own(copied, copied)
+
+
+@pytest.mark.parametrize("blank", ["\u3164", "\u2800"])
+def test_an_echo_is_heard_whatever_looks_like_a_space_in_it(blank: str) -> None:
+    copied = "antibiotics do not act on viruses".replace(" ", blank)
+    assert not own(copied, copied)
+
+
+def test_marks_of_a_language_are_no_disguise() -> None:
+    yoruba = unicodedata.normalize("NFC", "Àwọn ẹ̀gbọ́n mi ń jẹ ìrẹsì")
+    assert find_quote(yoruba, f"{yoruba}.") == yoruba
+    assert own(yoruba, yoruba)
 
 
 def slowly_own(words: list[str], before: list[Message]) -> bool:
