@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from app.llm.guard import RECITAL_WORDS, SOURCES, Runs
-from app.text import folded
+from app.text import UNSEEN, folded, with_blanks_as_spaces
 
 # So many words in a row may become a recital: they are held back until they turn out to be one, or none.
 SUSPICIOUS_WORDS = 8
 # What may stand between the signs of a marker.
-_BETWEEN = r"[\W_]*+"
+_BETWEEN = rf"[\W_{UNSEEN}]*+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,15 @@ class RecitalGuard:
 
     def __init__(self, secret: Secret) -> None:
         self._whole_marker, self._begun_marker = _patterns_of(secret.marker)
-        self._runs = Runs(secret.text)
-        self.text = ""
+        self._runs, self._spaced_runs = Runs(secret.text), Runs(secret.text)
+        self.text = self._spaced = ""
         self._shown = 0
 
     def take(self, piece: str) -> str:
         """Add a piece and return what may be shown now. Raises `RecitedError`."""
         self.text += piece
-        self._runs.follow(self.text)
+        self._spaced += with_blanks_as_spaces(piece)
+        self._follow()
         held = self._check()
         begun = self._begun_marker.search(held)
         start_of_marker = self._shown + begun.start() if begun else len(self.text)
@@ -45,14 +46,20 @@ class RecitalGuard:
 
     def end(self) -> str:
         """Return the rest. Raises `RecitedError`."""
-        self._runs.follow(self.text, ended=True)
+        self._follow(ended=True)
         self._check()
         return self._show(len(self.text))
+
+    def _follow(self, *, ended: bool = False) -> None:
+        """Read on. What is blank may stand for a space or hide a word: where there is such, the text is read twice."""
+        self._runs.follow(self.text, ended=ended)
+        if self._spaced != self.text:
+            self._spaced_runs.follow(self._spaced, ended=ended)
 
     def _check(self) -> str:
         """Return what is not shown yet, in plain characters."""
         held = _plain(self.text[self._shown :])
-        if self._runs.length >= RECITAL_WORDS or self._whole_marker.search(held):
+        if self._longest_run().length >= RECITAL_WORDS or self._whole_marker.search(held):
             raise RecitedError
         return held
 
@@ -61,7 +68,11 @@ class RecitalGuard:
         return self.text[start : self._shown]
 
     def _start_of_run(self) -> int:
-        return self._runs.start if self._runs.length >= SUSPICIOUS_WORDS else len(self.text)
+        run = self._longest_run()
+        return run.start if run.length >= SUSPICIOUS_WORDS else len(self.text)
+
+    def _longest_run(self) -> Runs:
+        return max(self._runs, self._spaced_runs, key=lambda runs: runs.length)
 
 
 @lru_cache(SOURCES)

@@ -7,7 +7,8 @@ from functools import lru_cache
 
 from app.text import UNSEEN, folded
 
-WORD = re.compile(rf"[^\W_]+(?:['\u2019{UNSEEN}]+[^\W_]+)*")
+_LETTER = rf"[^\W_{UNSEEN}]"
+WORD = re.compile(rf"{_LETTER}+(?:['\u2019{UNSEEN}]+{_LETTER}+)*")
 # A forbidden phrase that has begun shows itself within so many characters, or as one of these beginnings.
 HELD_CHARACTERS = 16
 BEGINNING = re.compile(r"\b(?:as an?|I(?:['\u2019]m| am))\b[^.!?,]{0,32}$", re.IGNORECASE)

@@ -14,6 +14,7 @@ from app.conversations.safety.automaton import Automaton, Match
 from app.conversations.safety.findings import Category, Finding, Severity, worst_by_category
 from app.conversations.safety.notation import NotationError, Phrase, Sets, read_phrase, read_sets
 from app.llm.interface import Speaker
+from app.text import with_blanks_as_spaces
 
 BUILT_IN = Path(__file__).parent / "phrases"
 
@@ -61,7 +62,8 @@ class SpeakersList:
 
     def look_at(self, text: str) -> list[Finding]:
         """Return what is found, at most one finding a category."""
-        matches = self.automaton.find(text)
+        readings = dict.fromkeys((text, with_blanks_as_spaces(text)))
+        matches = [match for reading in readings for match in self.automaton.find(reading)]
         exceptions = [match for match in matches if match.label % 2]
         return worst_by_category(
             self._finding(match)

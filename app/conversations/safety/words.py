@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from unicodedata import normalize
 
-from app.text import UNSEEN
+from app.text import MARKS, UNSEEN, folded
 
-_LETTER = r"[^\W_]"
-# What may stand inside a word: invisible characters and combining accents; apostrophes, and signs that mask a letter.
-_HIDDEN = rf"[{UNSEEN}\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]*+"
+_LETTER = rf"[^\W_{UNSEEN}]"
+# What may stand inside a word: unseen characters and marks; apostrophes, and signs that mask a letter.
+_HIDDEN = rf"[{UNSEEN}{MARKS}]*+"
 _INSIDE = rf"{_HIDDEN}(?:['`\u00b4\u2019\u02bc*@$]{_HIDDEN}){{0,3}}+"
 _WORD = rf"[@$]?{_LETTER}++(?:{_INSIDE}{_LETTER}++)*+"
 # k i l l, k.i.l.l: at least three letters with the same sign between them.
@@ -55,7 +55,7 @@ def plain(word: str) -> str:
         return word.lower()
     if _SPELT_OUT.fullmatch(word):
         word = word[::2]
-    letters = normalize("NFKD", normalize("NFKC", word).casefold()).replace("œ", "oe").replace("æ", "ae")
+    letters = normalize("NFKD", folded(word)).replace("œ", "oe").replace("æ", "ae")
     return "".join(letter for letter in letters if letter.isalnum() or letter in _MASKS)
 
 

@@ -3,14 +3,16 @@
 # ruff: noqa: RUF001 - characters that look alike are what is tested
 
 import re
+import time
 import unicodedata
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.conversations.models import Message
-from app.conversations.quotes import find_quote, is_own
+from app.conversations.quotes import find_quote, is_own, prove
 from app.llm.interface import Speaker
 
 TEXT = "Well, antibiotics act\non bacteria - only. They don’t touch viruses!"
@@ -26,6 +28,7 @@ TEXT = "Well, antibiotics act\non bacteria - only. They don’t touch viruses!"
         ("They don't touch viruses", "They don’t touch viruses"),
         ("... they don`t touch viruses ...", "They don’t touch viruses"),
         ("anti\u00adbiotics act\u200b on bacteria", "antibiotics act\non bacteria"),
+        ("anti\u3164biotics act\u2800 on bacteria", "antibiotics act\non bacteria"),
     ],
 )
 def test_the_way_of_writing_makes_no_difference(quote: str, found: str) -> None:
@@ -67,7 +70,11 @@ def test_every_script_can_be_quoted(quote: str, text: str) -> None:
     assert find_quote(quote, text)
 
 
-@pytest.mark.parametrize(("quote", "text"), [("yes", "yes, I do"), ("a", "a cat"), ("ja 细", "ja 细菌 ja")])
+@pytest.mark.parametrize(
+    ("quote", "text"),
+    [("yes", "yes, I do"), ("a", "a cat"), ("ja 细", "ja 细菌 ja")]
+    + [(hidden * 10 + "yes", hidden * 10 + "yes, I do") for hidden in "\u3164\uffa0\u0332"],
+)
 def test_too_little_proves_nothing(quote: str, text: str) -> None:
     assert find_quote(quote, text) is None
 
@@ -160,6 +167,86 @@ def test_an_echo_is_heard_where_words_are_not_spaced() -> None:
     assert not is_own("抗生素对病毒没有作用", message, before, [])
     message.text = "抗生素只杀死细菌，病毒不受影响。"
     assert is_own("抗生素只杀死细菌，病毒不受影响", message, before, [])
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u3164", "\u2800", "\ufff9", "\U0001bca0", "\u0332", "\u20d2"])
+def test_an_echo_is_heard_whatever_nobody_sees_in_it(hidden: str) -> None:
+    copied = re.sub(r"(\w)(\w)", rf"\1{hidden}\2", "antibiotics do not act on viruses")
+    assert not own(copied, copied)
+
+
+@pytest.mark.parametrize("blank", ["\u3164", "\u2800"])
+def test_an_echo_is_heard_whatever_looks_like_a_space_in_it(blank: str) -> None:
+    copied = "antibiotics do not act on viruses".replace(" ", blank)
+    assert not own(copied, copied)
+
+
+def test_marks_of_a_language_are_no_disguise() -> None:
+    yoruba = unicodedata.normalize("NFC", "Àwọn ẹ̀gbọ́n mi ń jẹ ìrẹsì")
+    assert find_quote(yoruba, f"{yoruba}.") == yoruba
+    assert own(yoruba, yoruba)
+
+
+def slowly_own(words: list[str], before: list[Message]) -> bool:
+    """Say the same by looking through all that was said for each run of words."""
+
+    def is_echo(start: int, end: int) -> bool:
+        run = f" {' '.join(words[start:end])} "
+        first = next((said for said in before if run in f" {said.text} "), None)
+        return first is not None and first.speaker is Speaker.PERSONA
+
+    echoed: set[int] = set()
+    known = 0
+    for start in range(len(words)):
+        heavy = (end for end in range(start + 1, len(words) + 1) if len("".join(words[start:end])) >= 20)
+        shortest = next(heavy, 0)
+        if shortest > known and is_echo(start, shortest):
+            known = shortest
+            while known < len(words) and is_echo(start, known + 1):
+                known += 1
+            echoed.update(range(start, known))
+    others = len("".join(words[place] for place in echoed))
+    of_their_own = len("".join(words)) - others
+    return not echoed or (of_their_own >= 10 and of_their_own * 2 >= others)
+
+
+spoken = st.lists(st.sampled_from(["a", "bb", "ninebooks", "elevenbooks"]), max_size=20)
+conversations = st.lists(st.tuples(st.sampled_from([Speaker.STUDENT, Speaker.PERSONA]), spoken), max_size=5)
+
+
+@given(conversations, st.data())
+def test_what_is_own_is_what_the_definition_says(
+    said: list[tuple[Speaker, list[str]]], data: st.DataObject
+) -> None:
+    pieces = [words for _, text in said for words in (text[:10], text[5:], text)]
+    parts = data.draw(st.lists(st.sampled_from(pieces) | spoken if pieces else spoken, max_size=3))
+    quoted = [word for part in parts for word in part]
+    before = [Message(conversation_id=1, speaker=speaker, text=" ".join(text)) for speaker, text in said]
+    message = Message(conversation_id=1, speaker=Speaker.STUDENT, text=" ".join(quoted))
+    assert is_own(message.text, message, before, []) == slowly_own(quoted, before)
+
+
+def seconds_of_proofs(said: dict[int, Message], times: int) -> float:
+    began = time.thread_time()
+    for _ in range(times):
+        prove(said[max(said)].text, max(said), said, [])
+    return time.thread_time() - began
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_long_conversation_is_checked_in_good_time(repeated: bool) -> None:
+    """One of single letters, in which the persona repeats late what the student said, or never."""
+    random = Random(1)
+    texts = [" ".join(random.choices("abcdefgh", k=2_000)) for _ in range(201)]
+    if repeated:
+        texts[150] = texts[151] = texts[200]
+    said = {
+        number: Message(
+            id=number, conversation_id=1, speaker=(Speaker.STUDENT, Speaker.PERSONA)[number % 2], text=text
+        )
+        for number, text in enumerate(texts)
+    }
+    assert seconds_of_proofs(said, 8) < 5
 
 
 def test_a_long_repetition_is_checked_in_good_time() -> None:

@@ -32,6 +32,7 @@ def through(reply: str, length: int = 1) -> str:
         "3fa is my flat, 94c1b my door.",
         "You play a character in a practice conversation? I have no idea what you mean.",
         "Ärger, 怒り, злость: 3",
+        "화가 나요, \u1112\u1161\u11ab \u3164 3",
         "",
     ],
 )
@@ -90,6 +91,11 @@ def numbered(mark: Callable[[int], str]) -> str:
         re.sub(r"(\w\w)(\w\w)", "\\1\u00ad\\2", RULES),
         RULES.translate(WIDE),
         "\u200b".join(RULES),
+        re.sub(r"(\w)(\w)", "\\1\u3164\\2", RULES),
+        re.sub(r"(\w)(\w)", "\\1\u2800\\2", RULES),
+        RULES.replace(" ", "\u3164"),
+        RULES.replace(" ", "\u2800"),
+        RULES.replace(" ", " \u3164 "),
     ],
 )
 def test_a_recital_in_disguise_is_noticed(recital: str, length: int) -> None:
@@ -104,6 +110,9 @@ def test_a_recital_in_disguise_is_noticed(recital: str, length: int) -> None:
         MARKER.upper(),
         " ".join(MARKER),
         "\u200b".join(MARKER),
+        "\u3164".join(MARKER),
+        "\u1160".join(MARKER),
+        "\u2800".join(MARKER),
         f"**{MARKER[:6]}** - **{MARKER[6:]}**",
         MARKER.translate(WIDE),
     ],

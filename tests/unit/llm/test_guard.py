@@ -61,6 +61,12 @@ def test_reciting_the_brief_is_noticed() -> None:
         through(BRIEF)
 
 
+@pytest.mark.parametrize("hidden", ["\u200b", "\u3164", "\u2800"])
+def test_reciting_the_brief_in_disguise_is_noticed(hidden: str) -> None:
+    with pytest.raises(OutOfCharacterError):
+        through(BRIEF.replace("e", f"{hidden}e").replace("t", f"t{hidden}"))
+
+
 FACTS = " ".join(f"On day {number} the machine broke again." for number in range(6))
 
 

@@ -81,10 +81,18 @@ def test_of_sentences_that_nobody_fitted_the_lists_to_so_many_are_told_wrong() -
     }
 
 
-@pytest.mark.parametrize("between", ["\n\n", "\u200e ", "-", ",", " \U000e0020"])
+@pytest.mark.parametrize(
+    "between", ["\n\n", "\u200e ", "-", ",", " \U000e0020", "\u3164", "\u2800", "\ufffc"]
+)
 def test_what_stands_between_a_students_words_does_not_hide_them(between: str) -> None:
     (found,) = list_check().look_at("I want to kill myself".replace(" ", between), STUDENT)
     assert (found.category, found.severity) == (Category.SELF_HARM, Severity.HIGH)
+
+
+@pytest.mark.parametrize("hidden", ["\u3164", "\u1160", "\u2800", "\ufff9", "\U0001bca0"])
+def test_what_nobody_sees_within_a_students_words_does_not_hide_them(hidden: str) -> None:
+    (found,) = list_check().look_at(f"I want to k{hidden}ill my{hidden}self", STUDENT)
+    assert (found.category, found.start, found.end) == (Category.SELF_HARM, 0, 23)
 
 
 def test_a_finding_says_where_it_stands() -> None:
@@ -142,6 +150,7 @@ HOSTILE = {
     "line ends": "\n ",
     "accents": "e\u0301",
     "invisible": "i\u200b",
+    "blank": "i\u3164 want\u2800",
     "mathematical": "\U0001d4f2 \U0001d500\U0001d4ea\U0001d4f7\U0001d4fd ",
     "everything": " ".join(BAIT) + " ",
 }

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.conversations.safety.words import TOKEN, is_end, plain, readings, whole_tokens
+from app.text import is_blank
 
 
 def words(text: str) -> list[str]:
@@ -25,6 +26,7 @@ def words(text: str) -> list[str]:
         ("f**k and su\u00adicide", ["f**k", "and", "su\u00adicide"]),
         ("'quoted' *starred*", ["quoted", "starred"]),
         ("snake_case", ["snake", "case"]),
+        ("k\u3164ill \u3164 me \u2800 now", ["k\u3164ill", "me", "now"]),
         (
             "ki\ufe0fl\U000e0061l \u200b m\u0335\u0321\u0322\u0323e",
             ["ki\ufe0fl\U000e0061l", "m\u0335\u0321\u0322\u0323e"],
@@ -80,6 +82,8 @@ def test_however_a_text_grows_its_words_are_those_of_the_whole(pieces: list[str]
         ("ki\u200bll", "kill"),
         ("ki\u200b\u200b\u200b\u200bll", "kill"),
         ("k\u200ei\u2061l\u180el", "kill"),
+        ("k\u3164i\u1160l\uffa0l", "kill"),
+        ("k\u2800i\ufff9l\U0001bca0l", "kill"),
         ("ki\ufe0fl\U000e0061l", "kill"),
         ("k\u0335\u0321\u0322\u0323ill", "kill"),
         ("k i l l", "kill"),
@@ -113,5 +117,5 @@ def test_a_number_is_no_word_in_disguise() -> None:
 @given(st.text())
 def test_whatever_is_written_is_cut_without_a_gap_in_its_letters(text: str) -> None:
     kept = "".join(words(text))
-    assert all(char in kept for char in text if char.isalnum())
+    assert all(char in kept for char in text if char.isalnum() and not is_blank(char))
     assert all(is_end(word) or plain(word) or not word[-1].isalpha() for word in words(text))
