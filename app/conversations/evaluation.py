@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 from uuid import uuid4
 
@@ -204,10 +205,13 @@ class Evaluations:
             messages, decisions = messages_of(session, conversation), decisions_of(session, conversation)
         evaluated = evaluate(self._model, conversation, messages, decisions)
         self._keep_from_learners(evaluated.result["evaluation_metrics"], conversation_id)
-        whole = [message.id for message in messages if message.state is MessageState.COMPLETE]
+        whole = {message.id for message in messages if message.state is MessageState.COMPLETE}
+        # What ends later than a message after it was not seen, though its id is smaller.
+        under_way = {message.id for message in messages if message.state is MessageState.GENERATING}
+        seen = [message_id for message_id in whole if message_id < min(under_way, default=inf)]
         values = {
             "result": evaluated.result,
-            "until_message_id": max(whole),
+            "until_message_id": max(seen),
             "until_decision": conversation.decisions,
             "model": evaluated.model,
             "prompt_version": EVALUATOR_VERSION,

@@ -31,6 +31,7 @@ class Failure:
 _AGAIN = _l("Your message is saved; try again.")
 _INTERRUPTED = Failure(_l("The reply was interrupted."), _AGAIN)
 _FAILED = Failure(_l("The AI did not answer."), _AGAIN)
+_BROKEN_OFF = Failure(_l("The AI broke off its reply."), _AGAIN)
 _FAILURES: dict[str | None, Failure] = {
     None: _INTERRUPTED,
     ReplyNote.SHUT_DOWN: _INTERRUPTED,
@@ -58,5 +59,5 @@ _FAILURES: dict[str | None, Failure] = {
 
 def failure_of(reply: Message) -> Failure:
     """Return why a reply is not whole, and what to do."""
-    failure = _FAILURES.get(reply.error_code, _FAILED)
+    failure = _FAILURES.get(reply.error_code, _BROKEN_OFF if reply.text else _FAILED)
     return replace(failure, remedy=failure.of_opening) if reply.is_opening else failure

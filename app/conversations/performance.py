@@ -11,7 +11,8 @@ from app.conversations.safety.findings import Finding
 from app.conversations.safety.watch import Watch
 from app.llm.interface import ChatRequest, Completion, ModelAdapter, ModelError, ModelErrorCode
 from app.llm.model import within_limit
-from app.text import without_controls
+from app.markdown import plain_text
+from app.text import is_blank, without_controls
 
 logger = logging.getLogger(__name__)
 PIECES_A_TURN = 32
@@ -80,7 +81,7 @@ def _attempt(model: ModelAdapter, request: ChatRequest, guard: ReplyGuard, show:
             continue
         show(guard.end())
         played = guard.played(piece)
-        if played.text:
+        if not is_blank(plain_text(played.text)):
             return played
     raise ModelError(ModelErrorCode.BAD_ANSWER, "an empty reply")
 

@@ -20,6 +20,7 @@ from app.text import estimate_tokens
 
 PROMPT_VERSION = "2"
 DEFLECTION_VERSION = "1"
+LAST_VERSION = "1"
 JUDGE_VERSION = "1"
 EVALUATOR_VERSION = "2"
 TOKENS_PER_LINE = 8
@@ -84,12 +85,18 @@ def build_request(
 
     Long conversations: the instructions always go whole; of the conversation, the newest messages whose estimated
     tokens fit into what is left of the window after instructions and reply, always the last one. A reply that was cut
-    short is among them as far as it came: the student has read it. Nothing of who the student is goes along.
+    short is among them as far as it came: the student has read it. Nothing of who the student is goes along. A reply to
+    the last message that a student may send is asked to end the scene.
     """
     part = _part_in(conversation)
-    room = context_tokens - max_tokens - estimate_tokens(part.instructions)
+    sent = sum(message.speaker is Speaker.STUDENT for message in messages)
+    told = [part.instructions]
+    if sent == conversation.max_turns:
+        told.append(_render(f"last-{LAST_VERSION}.txt"))
+    instructions = "\n\n".join(told)
+    room = context_tokens - max_tokens - estimate_tokens(instructions)
     return ChatRequest(
-        instructions=part.instructions,
+        instructions=instructions,
         brief=part.brief,
         persona_name=part.scenario.persona_name,
         facts=part.scenario.facts,

@@ -31,7 +31,7 @@ from app.identity import Identity
 from app.llm.interface import Speaker
 from app.lti.services import grades
 from app.lti.services.grades import Work
-from app.text import clean_text
+from app.text import clean_text, is_blank
 from app.usage.allowances import Kind, spend
 from app.usage.budgets import require_budget
 
@@ -617,7 +617,7 @@ def _require_leave(
     session: Session, conversation: Conversation, messages: Sequence[Message], text: str, seen: int | None
 ) -> None:
     """Raise an `AppError` where a student may not send `text` now; otherwise count that they do."""
-    if not text:
+    if is_blank(text):
         raise MessageMissingError
     if len(text) > MAX_MESSAGE:
         raise MessageTooLongError(log=f"{len(text)} characters")

@@ -30,6 +30,7 @@ from app.conversations.feedback import (
     give_feedback,
     withdraw_feedback,
 )
+from app.conversations.judges import unjudged
 from app.conversations.models import Conversation, Message
 from app.conversations.progress import progress_of
 from app.conversations.running import begin_turn, judges, moderations, replies
@@ -214,6 +215,7 @@ def _shown(identity: Identity, experience: Experience, conversation: Conversatio
         "evaluation": None if conversation.active else evaluation_of(session, conversation),
         "counting": counting,
         "attempts": attempts,
+        "unjudged": bool(unjudged(conversation, messages)),
         "is_latest": conversation.active
         or service.latest_conversation(session, identity, experience) is conversation,
         "messages": messages,

@@ -79,7 +79,7 @@ class AnthropicReply(Reply):
             case "message_start":
                 self._begin(event["message"])
             case "message_delta":
-                self.finish_reason = event["delta"].get("stop_reason") or self.finish_reason
+                self.note_finish(event["delta"].get("stop_reason"))
                 usage = event.get("usage") or {}
                 self.completion_tokens = count(usage.get("output_tokens"), self.completion_tokens)
             case "message_stop":

@@ -32,6 +32,7 @@ class Circuit:
         self._lock = Lock()
         self._calls: deque[tuple[float, bool]] = deque()
         self._next_probe: float | None = None
+        self._why = ModelErrorCode.BUSY  # what people are told while it is open: the last failure
 
     def admit(self) -> None:
         """Let a call through. Raises `CircuitOpenError` with the seconds until the next one may try."""
@@ -41,9 +42,7 @@ class Circuit:
             now = monotonic()
             if now < self._next_probe:
                 wait = self._next_probe - now
-                raise CircuitOpenError(
-                    ModelErrorCode.BUSY, "left alone after many failures", retry_after=wait
-                )
+                raise CircuitOpenError(self._why, "left alone after many failures", retry_after=wait)
             # Whatever becomes of this caller, the next one comes no sooner.
             self._next_probe = now + self._seconds
 
@@ -63,6 +62,7 @@ class Circuit:
             if self._next_probe is None and self._fails_mostly():
                 logger.warning("%s fails and is left alone for %g s", self._name, self._seconds)
                 self._next_probe = monotonic() + self._seconds
+            self._why = error.code
 
     def _answered(self) -> None:
         """Close it: whoever answers, if only to refuse, can be asked again."""

@@ -57,8 +57,8 @@ def discreet(detail: str, private: Iterable[str]) -> str:
 
     Servers quote in other case, spacing and escapes than they were told.
     """
-    short = detail[:DETAIL_LENGTH]
-    letters = _letters(short)
+    # What is cut off here may be the rest of something private: that is looked for in more than is kept.
+    short, letters = detail[:DETAIL_LENGTH], _letters(detail[: 2 * DETAIL_LENGTH])
     runs = {letters[start : start + QUOTE_LENGTH] for start in range(len(letters) - QUOTE_LENGTH + 1)}
     if any(_is_quoted(_letters(each), letters, runs) for each in private):
         return f"{short.partition(':')[0]}: (withheld, it quotes the request)"

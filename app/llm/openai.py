@@ -95,5 +95,8 @@ class OpenAiReply(Reply):
     def _text(self, choices: list[dict[str, Any]] | None) -> str:
         if not choices:
             return ""
-        self.finish_reason = choices[0].get("finish_reason") or self.finish_reason
-        return str((choices[0].get("delta") or {}).get("content") or "")
+        self.note_finish(choices[0].get("finish_reason"))
+        content = (choices[0].get("delta") or {}).get("content") or ""
+        if isinstance(content, list):  # in parts, of which some are a model's thoughts
+            content = "".join(part["text"] for part in content if part["type"] == "text")
+        return str(content)

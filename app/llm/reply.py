@@ -8,10 +8,11 @@ import orjson
 from app.llm.http import Answer
 from app.llm.interface import Completion, ModelError, ModelErrorCode
 from app.llm.model import Pieces
-from app.text import clean_line
+from app.text import clean_line, is_blank
 
 MAX_MODEL_NAME = 200
-MAX_COUNT = 2**31 - 1
+MAX_REASON = 40
+MAX_COUNT = 10_000_000  # no call takes more tokens, whatever a server says
 OUT_OF_ROOM = frozenset({"length", "max_tokens", "model_context_window_exceeded"})
 
 
@@ -40,7 +41,7 @@ class Reply(ABC):
         except (orjson.JSONDecodeError, AttributeError, TypeError, LookupError) as error:
             raise ModelError(ModelErrorCode.BAD_ANSWER, "an event that cannot be read") from error
         if text and not self.spoken:
-            self.spoken = bool(text.strip())
+            self.spoken = not is_blank(text)
         return text
 
     @abstractmethod
@@ -53,6 +54,11 @@ class Reply(ABC):
             return
         self._named = name
         self.model = clean_line(name, MAX_MODEL_NAME) or self.model
+
+    def note_finish(self, reason: object) -> None:
+        """Keep why the server says that the reply has ended, where it does."""
+        if isinstance(reason, str):
+            self.finish_reason = clean_line(reason, MAX_REASON) or self.finish_reason
 
     def completion(self) -> Completion:
         """Return how the reply ended, or raise if it did not end or says nothing."""

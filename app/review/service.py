@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 
 from sqlalchemy import Select as Subselect
@@ -30,8 +31,9 @@ from app.review.flags import flags_of
 class StudentRow:
     """A student of the course and where they stand.
 
-    ``conversation`` is the latest, ``messages`` how many they wrote in it, ``covered`` how many of its objectives are
-    covered, ``attempts`` how often they have begun.
+    ``conversation`` is the one that stands for their work, ``messages`` how many they wrote in it, ``covered`` how many
+    of its objectives are covered; ``attempts`` is how often they have begun, ``active_id`` the one that goes on, and
+    ``last_activity`` when anything happened in any.
     """
 
     user: User
@@ -40,6 +42,14 @@ class StudentRow:
     messages: int
     covered: int
     attempts: int
+    active_id: int | None
+    last_activity: datetime | None
+
+    @property
+    def goes_on_in(self) -> int | None:
+        """The id of a conversation that goes on beside the one that stands for the work; None where there is none."""
+        shown = self.conversation.id if self.conversation else None
+        return self.active_id if self.active_id != shown else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,8 @@ def class_of(session: Session, identity: Identity, experience: Experience) -> Cl
             func.coalesce(written.c.messages, 0),
             func.coalesce(marked.c.covered, 0),
             func.coalesce(latest.c.attempts, 0),
+            latest.c.active,
+            latest.c.last_activity,
         )
         .join(User, col(User.id) == Enrollment.user_id)
         .outerjoin(latest, latest.c.user_id == User.id)
@@ -162,19 +174,24 @@ def all_transcripts(session: Session, identity: Identity, experience: Experience
     return [_as_transcript(each, said[each[0].id], progress[each[0].id], feedback, flags) for each in found]
 
 
-def _latest_conversations(experience: Experience) -> Subselect[int | None, int, int]:
-    """Select for each student the latest conversation that was handed in, or else that counts, and how many they have
-    begun. Who begins another attempt has handed in the one before all the same.
+def _latest_conversations(experience: Experience) -> Subselect[int | None, int, int, int | None, datetime]:
+    """Select for each student the latest conversation that was handed in, or else that counts, and how many there are.
+
+    Besides, the one that goes on, and when anything happened. Who begins another attempt has handed in the one before
+    all the same.
     """
     handed_in = case((col(Conversation.workflow_state) == ConversationState.COMPLETED, Conversation.id))
     counting = case((col(Conversation.workflow_state) != ConversationState.ENDED, Conversation.id))
+    active = case((col(Conversation.workflow_state) == ConversationState.ACTIVE, Conversation.id))
     return (
-        select(
+        select_columns(
             func.coalesce(func.max(handed_in), func.max(counting)).label("id"),
-            Conversation.user_id,
+            col(Conversation.user_id),
             func.count().label("attempts"),
+            func.max(active).label("active"),
+            func.max(col(Conversation.updated_at)).label("last_activity"),
         )
-        .where(Conversation.experience_id == experience.id, col(Conversation.is_preview).is_(False))
+        .where(col(Conversation.experience_id) == experience.id, col(Conversation.is_preview).is_(False))
         .group_by(col(Conversation.user_id))
     )
 

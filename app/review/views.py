@@ -8,6 +8,7 @@ from flask_babel import gettext
 from werkzeug.wrappers import Response
 
 from app.conversations.evaluation import desk_of
+from app.conversations.judges import unjudged
 from app.conversations.progress import overrule
 from app.conversations.running import evaluations, judges
 from app.conversations.service import attempts_of
@@ -173,6 +174,7 @@ def _show_transcript(
         standing=standing,
         form=form,
         graded_meanwhile=graded_meanwhile,
+        unjudged=bool(unjudged(read.conversation, read.messages)),
         may_overrule=identity.may(Right.GRADE),
         judged_by=read.progress.demo or demo_now(judges().status()),
         **_evaluated(read),

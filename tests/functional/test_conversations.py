@@ -215,6 +215,7 @@ def test_a_second_message_waits_for_the_reply(app: Flask, student: Visitor, conv
     [
         ("", 400, "message_missing"),
         (" \n\t ", 400, "message_missing"),
+        ("\u200b\u3164 \u2800", 400, "message_missing"),
         ("x" * 4_001, 422, "message_too_long"),
     ],
 )

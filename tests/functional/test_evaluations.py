@@ -11,11 +11,12 @@ from sqlmodel import func, select, update
 
 from app import create_app
 from app.conversations.evaluation import Evaluation, EvaluationFailedError, Evaluations, evaluation_of
-from app.conversations.models import Conversation, EvaluationRecord
+from app.conversations.models import Conversation, EvaluationRecord, Message, MessageState
 from app.courses.models import Course, Role, User
 from app.database import utc_now
 from app.errors import RateLimitedError
 from app.identity import Identity
+from app.llm.interface import Speaker
 from app.sandbox import Sandbox
 from app.settings import Settings
 from app.usage.models import CourseTokens
@@ -134,6 +135,23 @@ def test_an_evaluation_is_out_of_date_once_the_conversation_has_gone_on(
     wait_for_judge(app, conversation_id)
     assert not evaluate(app, asker, conversation_id).stale
     assert "And now?" in asked(fake_model)[-1]
+
+
+def test_a_reply_that_ended_after_a_later_message_was_read_makes_it_out_of_date(
+    app: Flask, asker: Identity, conversation_id: int, fake_model: FakeModel
+) -> None:
+    answer(fake_model, assessment(2))
+    with app.extensions["database"].transaction() as session:
+        said = {"conversation_id": conversation_id}
+        reply = Message(speaker=Speaker.PERSONA, state=MessageState.GENERATING, **said)
+        session.add(reply)
+        session.flush()
+        session.add(Message(speaker=Speaker.STUDENT, text="A word of danger.", **said))
+    evaluate(app, asker, conversation_id)
+    with app.extensions["database"].transaction() as session:
+        ended = {"state": MessageState.COMPLETE, "text": "I see."}
+        session.execute(update(Message).where(Message.state == MessageState.GENERATING).values(**ended))
+    assert stored(app, conversation_id).stale
 
 
 def test_what_a_teacher_has_decided_stands_in_the_evaluation(

@@ -140,6 +140,27 @@ def test_what_was_only_taken_because_of_danger_shows_nothing(
     assert progress(app, conversation_id).current == 0
 
 
+def test_what_no_judge_has_seen_yet_is_not_said_to_be_missing(
+    app: Flask, teacher: Visitor, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    experience_id = stored(app, conversation_id).experience_id
+    pages = [
+        (student, f"/experiences/{experience_id}/conversation"),
+        (teacher, f"/conversations/{conversation_id}/transcript"),
+    ]
+    fake_model.judge_with(make_failure(500))
+    send(app, student, conversation_id, LISTENS)
+    student.post(f"/conversations/{conversation_id}/finish")
+    wait_for_judge(app, conversation_id)
+    for visitor, path in pages:
+        assert "judged yet" in visitor.page(path).select_one("[data-testid=unjudged]").text
+    fake_model.judge_with(findings(finding(1, 2, LISTENS)))
+    app.extensions["judges"].begin(stored(app, conversation_id), messages(app, conversation_id)[-1].id)
+    wait_for_judge(app, conversation_id)
+    for visitor, path in pages:
+        assert not visitor.page(path).select_one("[data-testid=unjudged]")
+
+
 def test_no_name_and_no_id_reaches_the_judge(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:

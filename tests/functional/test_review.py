@@ -1,11 +1,14 @@
 """Teachers see who is where and read what was said."""
 
 import time
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
+from app.conversations.models import Conversation
 from app.sandbox import Sandbox
 from tests.support.fake_model import FakeModel
 from tests.support.judging import finding, findings, wait_for_judge
@@ -104,6 +107,28 @@ def test_a_transcript_lists_earlier_attempts(app: Flask, sandbox: Sandbox, teach
     assert "My first attempt" in teacher.page(f"/experiences/{experience_id}/transcripts").text
     assert teacher.page(f"/experiences/{experience_id}").select("[data-testid=student-row] td")[3].text == "2"
     assert "left for a new start" in teacher.page(f"/conversations/{first}/transcript").text
+
+
+def test_the_class_shows_that_another_attempt_is_under_way(
+    app: Flask, sandbox: Sandbox, teacher: Visitor
+) -> None:
+    experience_id = teacher.write_experience()
+    student = Visitor.launch(app, sandbox, "amara.diallo")
+    first = student.start(experience_id)
+    student.send(first, "My first attempt")
+    student.post(f"/conversations/{first}/finish")
+
+    def row() -> Any:
+        return teacher.page(f"/experiences/{experience_id}").select_one("[data-testid=student-row]")
+
+    assert not row().select_one("[data-testid=goes-on]")
+    second = student.start(experience_id, instead_of=first)
+    with app.extensions["database"].transaction() as session:
+        session.get_one(Conversation, second).updated_at = datetime(2031, 2, 3, 4, 5, tzinfo=UTC)
+    assert row().select_one("[data-testid=goes-on]")["href"].endswith(f"/conversations/{second}/transcript")
+    assert "2031-02-03 04:05 UTC" in row().text
+    student.post(f"/conversations/{second}/finish")
+    assert not row().select_one("[data-testid=goes-on]")
 
 
 def test_who_begins_again_has_handed_in_the_attempt_before_all_the_same(

@@ -151,8 +151,8 @@ class Counting:
     """What a student is told of the gradebook.
 
     ``columns`` are those that the work counts in: none where there are several and the student has opened none.
-    ``handed_in_at`` is when the gradebook took it; ``waiting`` says that it is on its way, ``refused`` that it was sent
-    in vain.
+    ``handed_in_at`` is when the student finished what the gradebook has taken; ``waiting`` says that it is on its way,
+    ``refused`` that it was sent in vain.
     """
 
     columns: Sequence[LineItem]
@@ -368,9 +368,10 @@ def counting_of(session: Session, experience: Experience, work: Work) -> Countin
     }:
         return None
     told = [score for score in _scores(session, work) if score.conversation_id == work.conversation_id]
+    finished = session.get_one(Conversation, work.conversation_id).ended_at if told else None
     return Counting(
         columns=columns.theirs,
-        handed_in_at=min((score.sent_at for score in told if score.sent_at), default=None),
+        handed_in_at=finished if any(score.sent_at for score in told) else None,
         waiting=any(score.state is ScoreState.WAITING for score in told),
         refused=any(score.state is ScoreState.FAILED for score in told),
     )

@@ -106,9 +106,12 @@ def test_a_reply_without_end_is_cut(pieces: list[str]) -> None:
     assert len(reply.text) == 120
 
 
-def test_an_empty_reply_has_failed() -> None:
+@pytest.mark.parametrize(
+    "text", [" \n", "\u200b\u3164", "&#8203;&nbsp;", "[](https://example.org)", "\u2800"]
+)
+def test_a_reply_of_which_nobody_sees_anything_has_failed(text: str) -> None:
     with pytest.raises(ModelError, match="empty"):
-        played(Playing([" \n", DONE]))
+        played(Playing([text, DONE]))
 
 
 def test_nobody_who_waits_ends_the_call() -> None:

@@ -93,6 +93,15 @@ def test_the_newest_messages_that_fit_are_kept() -> None:
     assert [line.text for line in lines] == [row.text for row in messages[-len(lines) :]]
 
 
+def test_the_reply_to_the_last_message_is_asked_to_end_the_scene() -> None:
+    limited = conversation(max_turns=2)
+    first = [message(Speaker.PERSONA, "Hello"), message(Speaker.STUDENT, "Hi")]
+    last = [*first, message(Speaker.PERSONA, "Yes?"), message(Speaker.STUDENT, "Goodbye")]
+    usual = build_request(limited, first, 16_000, 600).instructions
+    assert build_request(limited, last, 16_000, 600).instructions.startswith(f"{usual}\n\nJust now:")
+    assert "Just now:" not in build_request(CONVERSATION, last, 16_000, 600).instructions
+
+
 def test_the_last_message_is_always_sent() -> None:
     lines = build_request(CONVERSATION, [message(Speaker.STUDENT, "x" * 4_000)], 2_000, 600).lines
     assert len(lines) == 1

@@ -57,7 +57,7 @@ def test_it_says_when_to_come_back(circuit: Circuit, clock: Clock) -> None:
     with pytest.raises(CircuitOpenError) as refused:
         circuit.admit()
 
-    assert (refused.value.code, refused.value.retryable) == (ModelErrorCode.BUSY, True)
+    assert (refused.value.code, refused.value.retryable) == (ModelErrorCode.UNREACHABLE, True)
     assert refused.value.retry_after == 15
 
 
@@ -129,6 +129,18 @@ def test_a_success_closes_it_and_begins_a_new_count(circuit: Circuit, clock: Clo
     circuit.admit()
     circuit.succeeded()
     fail(circuit, 2)
+
+    assert not is_open(circuit)
+
+
+@pytest.mark.parametrize("code", [ModelErrorCode.REFUSED, ModelErrorCode.BAD_ANSWER])
+def test_an_answer_that_is_of_no_use_closes_it_too(
+    circuit: Circuit, clock: Clock, code: ModelErrorCode
+) -> None:
+    fail(circuit, 3)
+    clock.now += 20
+    circuit.admit()
+    fail(circuit, 1, code)
 
     assert not is_open(circuit)
 

@@ -116,6 +116,15 @@ def test_closing_the_stream_hangs_up(adapter: ModelAdapter, model: FakeModel) ->
         pytest.param((event(chunk("Hi")).replace(b"\n", b"\r\n"), b"data: [DONE]\r\n\r\n"), id="CRLF"),
         pytest.param((event({"choices": [{"delta": None}]}), event(chunk("Hi")), DONE), id="no delta"),
         pytest.param((event({"choices": None, "usage": None}), event(chunk("Hi")), DONE), id="nulls"),
+        pytest.param((event(chunk("Hi", finish_reason=["stop"])), DONE), id="a reason that is none"),
+        pytest.param(
+            (
+                event({"choices": [{"delta": {"content": [{"type": "thinking", "thinking": "Hm."}]}}]}),
+                event({"choices": [{"delta": {"content": [{"type": "text", "text": "Hi"}]}}]}),
+                DONE,
+            ),
+            id="in parts, with thoughts",
+        ),
     ],
 )
 def test_every_dialect_of_streaming_is_read(
