@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 
 from app.conversations.models import Conversation, Message
 from app.conversations.safety.findings import Category
-from app.conversations.safety.models import Flag, FlagState
+from app.conversations.safety.models import Flag, FlagState, Source
 from app.courses.models import User
 from app.database import utc_now
 from app.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
@@ -75,7 +75,11 @@ class FlaggedMessage:
     @property
     def excerpt(self) -> tuple[str, str, str]:
         """What was found, with some of what stands before and after it."""
-        text = self.flag.withheld or self.flag.reason or self.message.text
+        text = {
+            Source.TEXT: self.message.text,
+            Source.WITHHELD: self.flag.withheld or "",
+            Source.REASON: self.flag.reason or "",
+        }[self.flag.source]
         start, end = self.flag.excerpt_start, self.flag.excerpt_end
         before, after = text[max(0, start - CONTEXT) : start], text[end : end + CONTEXT]
         cut_before, cut_after = "…" * (start > CONTEXT), "…" * (len(text) > end + CONTEXT)

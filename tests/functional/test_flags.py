@@ -4,13 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from alembic import command
 from bs4 import BeautifulSoup
 from flask import Flask
 from sqlalchemy import insert
 from sqlmodel import select
 
 from app.conversations.models import Message
-from app.conversations.safety.models import Flag
+from app.conversations.safety.findings import Category, Finding, Severity
+from app.conversations.safety.flags import raise_flags
+from app.conversations.safety.models import Flag, Source
 from app.review.flags import PER_PAGE
 from app.sandbox import Sandbox
 from tests.support.fake_model import FakeModel
@@ -217,6 +220,64 @@ def test_what_was_withheld_is_shown_to_teachers_alone(
     assert "the student was not shown it" in flag.text
     assert flag.mark.text == "You should just kill yourself"
     assert "kill" not in student.page(f"/experiences/{experience_id}/conversation").text
+
+
+@pytest.fixture
+def flagged_twice(student: Visitor, experience_id: int, fake_model: FakeModel, app: Flask) -> int:
+    """A conversation with a reply that was withheld, and written again, and disliked with words of danger."""
+    fake_model.reply_with(UNSAFE)
+    conversation_id = student.start(experience_id)
+    student.send(conversation_id, "Hello")
+    message = f"/conversations/{conversation_id}/messages/{the_flag(app).message_id}"
+    fake_model.reply_with("I am sorry.")
+    student.post(f"{message}/retry", headers={"Accept": "text/event-stream"}, buffered=True)
+    student.post(f"{message}/feedback", {"vote": "disliked", "feedback_message": WISH})
+    return conversation_id
+
+
+def test_what_a_student_says_of_a_reply_hides_nothing_of_what_the_ai_wrote(
+    teacher: Visitor, flagged_twice: int, experience_id: int
+) -> None:
+    shown = [(flag.figcaption.text.strip(), flag.mark.text) for flag in page_of(teacher).select(".flag")]
+    assert shown == [
+        ("The student wrote about a reply of the AI:", "I want to kill myself"),
+        ("The AI wrote this; the student was not shown it:", "You should just kill yourself"),
+    ]
+    helped = ["has shown the student" in flag.text for flag in page_of(teacher).select(".flag")]
+    assert helped == [True, False]
+    assert pills(teacher, "/experiences", "flags") == ["Flags 2 open"]
+    assert pills(teacher, f"/experiences/{experience_id}", "experience-flags") == ["2 open flags"]
+    assert pills(teacher, f"/experiences/{experience_id}", "row-flags") == ["2 flags"]
+
+
+def test_a_transcript_tells_the_flags_of_one_reply_apart(
+    app: Flask, teacher: Visitor, flagged_twice: int
+) -> None:
+    teacher.post(f"/flags/{the_flag(app).id}/resolve", {"note": ""})
+    assert pills(teacher, f"/conversations/{flagged_twice}/transcript", "message-flag") == [
+        "Flag: Self-harm in what the student was not shown",
+        "Flag: Self-harm (resolved) in what the student wrote about this reply",
+    ]
+
+
+def test_flags_find_their_source_when_the_tables_are_migrated(app: Flask, flagged: int) -> None:
+    database, wish = app.extensions["database"], the_flag(app).message_id
+    low, high = (Finding(Category.ABUSE, severity) for severity in (Severity.LOW, Severity.HIGH))
+    with database.transaction() as db:
+        raise_flags(db, wish, [low])
+        raise_flags(db, wish, [high], reason="Why?")
+        raise_flags(db, wish, [low], withheld="What?")
+        raise_flags(db, wish - 2, [low], withheld="What?")
+    command.downgrade(database.alembic_config(), "0012")
+    database.upgrade()
+    with database.snapshot() as db:
+        kept = db.exec(select(Flag).where(Flag.category == Category.ABUSE).order_by(Flag.message_id)).all()
+        others = db.exec(select(Flag.source).where(Flag.category != Category.ABUSE)).all()
+    assert [(flag.source, flag.withheld, flag.reason) for flag in kept] == [
+        (Source.WITHHELD, "What?", None),
+        (Source.REASON, None, "Why?"),
+    ]
+    assert others == [Source.TEXT, Source.TEXT]
 
 
 def test_long_messages_are_shown_around_what_was_found(

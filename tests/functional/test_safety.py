@@ -25,7 +25,7 @@ from app.conversations.models import (
 from app.conversations.replies import Replies
 from app.conversations.safety.findings import Category, Finding, Severity
 from app.conversations.safety.flags import raise_flags
-from app.conversations.safety.models import Flag, FlagState
+from app.conversations.safety.models import Flag, FlagState, Source
 from app.conversations.safety.moderations import Moderations
 from app.conversations.service import MAX_MESSAGE
 from app.courses.models import Course
@@ -499,9 +499,34 @@ def test_a_further_attempt_that_is_less_grave_waits_for_a_teachers_decision(
     if resolved:
         teacher.post(f"/flags/{flags(app)[0].id}/resolve", {"note": ""})
     with app.extensions["database"].transaction() as db:
-        raise_flags(db, reply.id, [Finding(Category.VIOLENCE, Severity.LOW)])
+        raise_flags(db, reply.id, [Finding(Category.VIOLENCE, Severity.LOW)], withheld="Bad.")
     (flag,) = flags(app)
-    assert (flag.severity, flag.is_open, flag.withheld) == (severity, True, None if resolved else "Worse.")
+    assert (flag.severity, flag.is_open) == (severity, True)
+    assert flag.withheld == ("Bad." if resolved else "Worse.")
+
+
+def test_what_is_found_in_one_source_leaves_the_flag_of_another_as_it_is(
+    app: Flask, teacher: Visitor, student: Visitor, conversation_id: int
+) -> None:
+    student.send(conversation_id, "Hello")
+    reply = newest(app)
+    sources = ({"withheld": "Die!"}, {"reason": "I want to die."}, {})
+    for given in sources:
+        with app.extensions["database"].transaction() as db:
+            raise_flags(db, reply.id, [Finding(Category.SELF_HARM, Severity.HIGH)], **given)
+    assert [(flag.source, flag.withheld, flag.reason) for flag in flags(app)] == [
+        (Source.WITHHELD, "Die!", None),
+        (Source.REASON, None, "I want to die."),
+        (Source.TEXT, None, None),
+    ]
+    teacher.post(f"/flags/{flags(app)[0].id}/resolve", {"note": ""})
+    with app.extensions["database"].transaction() as db:
+        raise_flags(db, reply.id, [Finding(Category.SELF_HARM, Severity.HIGH)], reason="I will do it.")
+    assert [(flag.is_open, flag.reason) for flag in flags(app)] == [
+        (False, None),
+        (True, "I will do it."),
+        (True, None),
+    ]
 
 
 def test_what_was_resolved_is_not_opened_by_the_same_found_again_but_by_worse(

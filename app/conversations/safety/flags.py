@@ -8,7 +8,7 @@ from sqlmodel import Session, col, select
 
 from app.conversations.models import Conversation, Message, Notice
 from app.conversations.safety.findings import Finding, Severity, self_harm_in
-from app.conversations.safety.models import Flag, FlagState
+from app.conversations.safety.models import Flag, FlagState, Source
 from app.database import insert_into, once_committed
 
 logger = logging.getLogger(__name__)
@@ -27,11 +27,12 @@ def raise_flags(
     withheld: str | None = None,
     reason: str | None = None,
 ) -> None:
-    """Flag a message for the teachers, once for each category; a trial's raises none.
+    """Flag a message for the teachers, once for each category and source; a trial's raises none.
 
     The findings are in its text, in what a model wrote that no student is shown (``withheld``), or in the ``reason``
-    for which a student dislikes it. A flag becomes what is found graver, in a further attempt at a reply that was
-    withheld, or in another reason, and is opened again; what is open gives way to nothing less grave.
+    for which a student dislikes it: none of these hides what was found in another. A flag becomes what is found graver,
+    in a further attempt at a reply that was withheld, or in another reason, and is opened again; what is open gives way
+    to nothing less grave.
     """
     conversation_id = _conversation_that_counts(session, message_id) if findings else None
     if conversation_id is None:
@@ -42,6 +43,7 @@ def raise_flags(
             message_id=message_id,
             conversation_id=conversation_id,
             category=finding.category,
+            source=_source_of(withheld, reason),
             severity=finding.severity,
             excerpt_start=finding.start,
             excerpt_end=finding.end,
@@ -62,10 +64,16 @@ def raise_flags(
     )
     session.execute(
         insert.on_conflict_do_update(
-            index_elements=["message_id", "category"], set_=found, where=or_(is_graver, is_further)
+            index_elements=["message_id", "category", "source"], set_=found, where=or_(is_graver, is_further)
         ),
         rows,
     )
+
+
+def _source_of(withheld: str | None, reason: str | None) -> Source:
+    if reason is not None:
+        return Source.REASON
+    return Source.TEXT if withheld is None else Source.WITHHELD
 
 
 def _log(message_id: int, findings: Sequence[Finding]) -> None:

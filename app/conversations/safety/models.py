@@ -17,21 +17,34 @@ class FlagState(StrEnum):
     RESOLVED = "resolved"
 
 
-class Flag(SQLModel, table=True):
-    """A message that teachers are to look at, once for each category of what was found in it. Trials have none.
+class Source(StrEnum):
+    """Where that stands which teachers are to look at.
 
-    What was found stands from ``excerpt_start`` to before ``excerpt_end`` in the message's text; or in ``withheld``,
-    which a model wrote and no student was shown; or in the ``reason`` that a student gave for disliking a reply.
-    ``resolved_by_id``, ``resolved_at`` and ``note`` are of the last decision.
+    ``text``: in the message itself; ``withheld``: in what a model wrote and no student was shown; ``reason``: in what a
+    student wrote about a reply that they dislike.
+    """
+
+    TEXT = "text"
+    WITHHELD = "withheld"
+    REASON = "reason"
+
+
+class Flag(SQLModel, table=True):
+    """A message that teachers are to look at, once for each source and category of what was found. Trials have none.
+
+    What was found stands from ``excerpt_start`` to before ``excerpt_end`` in the text that ``source`` names: the
+    message's own, or a copy in ``withheld`` or in ``reason``. ``resolved_by_id``, ``resolved_at`` and ``note`` are of
+    the last decision.
     """
 
     __tablename__ = "flags"
-    __table_args__ = (UniqueConstraint("message_id", "category"),)
+    __table_args__ = (UniqueConstraint("message_id", "category", "source"),)
 
     id: int = Field(default=None, primary_key=True)
     message_id: int = Field(foreign_key="messages.id")
     conversation_id: int = Field(foreign_key="conversations.id", index=True)
     category: Category = Field(sa_type=text_enum(Category))
+    source: Source = Field(default=Source.TEXT, sa_type=text_enum(Source))
     severity: Severity = Field(sa_type=text_enum(Severity))
     excerpt_start: int = 0
     excerpt_end: int = 0
