@@ -136,7 +136,11 @@ def end_conversation(identity: Identity, experience_id: int, conversation_id: in
 def give_message_feedback(
     identity: Identity, experience_id: int, conversation_id: int, message_id: int
 ) -> Response:
-    """Like or dislike a reply in one's own conversation. Given again, it replaces what was given before."""
+    """Like or dislike a reply in one's own conversation. Given again, it replaces what was given before.
+
+    A reason in which somebody writes of harming themselves is never refused: of one that is too long as much is kept as
+    fits, and a `vote` that is missing or unknown counts as `disliked`.
+    """
     session, fields = request_session(), read_body()
     feedback = give_feedback(
         session,

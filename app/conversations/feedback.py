@@ -1,6 +1,7 @@
 """What people think of the persona's replies: a like, or a dislike with a reason."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -9,10 +10,10 @@ from sqlalchemy import Text, UniqueConstraint, delete
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from app.conversations.models import Conversation, Message, MessageState, Notice
-from app.conversations.safety.findings import self_harm_in
-from app.conversations.safety.flags import raise_flags
+from app.conversations.safety.findings import Finding, fit_around, self_harm_in
+from app.conversations.safety.flags import notice_for, raise_flags
 from app.conversations.safety.safety import current_safety
-from app.conversations.service import reply_for
+from app.conversations.service import LOOKED_AT, reply_for
 from app.database import UtcDateTime, text_enum, upsert, utc_now
 from app.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from app.identity import Identity
@@ -48,6 +49,15 @@ class MessageFeedback(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What is stored of what somebody thinks of a reply, and what was found in their reason."""
+
+    vote: Vote
+    reason: str
+    findings: Sequence[Finding]
+
+
 class ReplyNotCompleteError(ConflictError):
     """Feedback on a reply that is not there yet, or never came."""
 
@@ -67,21 +77,25 @@ def give_feedback(
     """Store what the person thinks of a reply in a conversation of their own; it replaces what they thought before.
 
     ``vote`` and the reason, ``feedback_message``, are as they came from outside. The reason is looked at as a message
-    is: who writes of harming themselves finds help, and teachers are told. Raises `InvalidInputError` for a vote
-    that is none or a reason that is no text or over 1,000 characters, `NotFoundError` for what is no reply,
-    `ReplyNotCompleteError`.
+    is: who writes of harming themselves finds help, and teachers are told. Raises `NotFoundError` for what is no reply
+    and, unless the reason speaks of self-harm (`_hear`), `InvalidInputError` for a vote that is none or a reason that
+    is no text or over 1,000 characters, and `ReplyNotCompleteError`.
     """
-    values = _checked(vote, feedback_message)
     _require_own(identity, conversation)
     reply = reply_for(session, conversation, message_id)
-    if reply.state is not MessageState.COMPLETE:
-        raise ReplyNotCompleteError(log=f"reply {reply.id} is {reply.state}")
-    reason = values["feedback_message"]
-    findings = current_safety().look_at(reason, Speaker.STUDENT)
-    raise_flags(session, reply.id, findings, reason=reason)
-    key = {"message_id": reply.id, "user_id": identity.user.id}
-    noted = {"notice": Notice.HELP if self_harm_in(findings) else None, "updated_at": utc_now()}
-    return upsert(session, MessageFeedback, key=key, values=values | noted)
+    heard = _hear(reply, vote, feedback_message)
+    raise_flags(session, reply.id, heard.findings, reason=heard.reason)
+    return upsert(
+        session,
+        MessageFeedback,
+        key={"message_id": reply.id, "user_id": identity.user.id},
+        values={
+            "vote": heard.vote,
+            "feedback_message": heard.reason,
+            "notice": notice_for(heard.findings),
+            "updated_at": utc_now(),
+        },
+    )
 
 
 def remove_feedback(
@@ -133,17 +147,33 @@ def _require_own(identity: Identity, conversation: Conversation) -> None:
         raise NotFoundError(log=f"conversation {conversation.id}")
 
 
-def _checked(vote: object, feedback_message: object) -> dict[str, str]:
-    """Return the columns of what came from outside. Raises `InvalidInputError`."""
+def _hear(reply: Message, vote: object, feedback_message: object) -> _Heard:
+    """Take in what came from outside, or raise an `AppError`.
+
+    A reason of self-harm is taken whatever stands against it, as much of it as fits; with a vote that is none it is a
+    dislike's.
+    """
+    reason = clean_text(feedback_message) if isinstance(feedback_message, str) else ""
+    findings = current_safety().look_at(reason[:LOOKED_AT], Speaker.STUDENT)
+    found = self_harm_in(findings)
+    if found is not None:
+        kept = Vote(str(vote)) if vote in list(Vote) else Vote.DISLIKED
+        return _Heard(kept, *fit_around(found, reason, findings, MAX_FEEDBACK))
+    _require_valid(vote, feedback_message, reason)
+    if reply.state is not MessageState.COMPLETE:
+        raise ReplyNotCompleteError(log=f"reply {reply.id} is {reply.state}")
+    return _Heard(Vote(str(vote)), reason, findings)
+
+
+def _require_valid(vote: object, feedback_message: object, reason: str) -> None:
+    """Raise `InvalidInputError` where what came from outside cannot be kept as it is."""
     errors = {}
     if vote not in list(Vote):
         errors["vote"] = [FieldError("inclusion", "is not included in the list")]
     if not isinstance(feedback_message, str | None):
         errors["feedback_message"] = [FieldError("invalid", "must be text")]
-    reason = clean_text(feedback_message) if isinstance(feedback_message, str) else ""
     if len(reason) > MAX_FEEDBACK:
         too_long = f"is too long (maximum is {MAX_FEEDBACK} characters)"
         errors["feedback_message"] = [FieldError("too_long", too_long, MAX_FEEDBACK)]
     if errors:
         raise InvalidInputError(errors)
-    return {"vote": Vote(str(vote)), "feedback_message": reason}

@@ -4,7 +4,7 @@ Every query goes through the identity: another person's conversation is not ther
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -20,7 +20,7 @@ from sqlmodel import Session, col, select
 from app.conversations.completion import complete
 from app.conversations.models import Conversation, ConversationState, Message, MessageState, ReplyNote
 from app.conversations.prompt import PROMPT_VERSION, pin
-from app.conversations.safety.findings import Finding, is_in_danger, self_harm_in
+from app.conversations.safety.findings import Finding, fit_around, is_in_danger, self_harm_in
 from app.conversations.safety.flags import notice_for, raise_flags
 from app.conversations.safety.safety import current_safety
 from app.database import insert_rows, utc_now, write_into
@@ -646,18 +646,7 @@ def _hear_danger(text: str) -> _Heard | None:
     found = self_harm_in(findings)
     if found is None:
         return None
-    if len(text) <= MAX_MESSAGE:
-        return _Heard(text, findings, waits=True)
-    start = max(0, found.start - MAX_MESSAGE // 2)
-    kept = text[start : start + MAX_MESSAGE - 2]
-    before, after = "…" * (start > 0), "…" * (start + len(kept) < len(text))
-    shift = len(before) - start
-    moved = [
-        replace(each, start=each.start + shift, end=each.end + shift)
-        for each in findings
-        if each.start >= start
-    ]
-    return _Heard(f"{before}{kept}{after}", moved, waits=True)
+    return _Heard(*fit_around(found, text, findings, MAX_MESSAGE), waits=True)
 
 
 def _add_turn(

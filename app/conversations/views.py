@@ -145,7 +145,7 @@ def stop(conversation_id: int, reply_id: int) -> BaseResponse:
 
 @blueprint.post("/conversations/<id:conversation_id>/messages/<id:reply_id>/feedback")
 def rate(conversation_id: int, reply_id: int) -> BaseResponse:
-    """Like or dislike a reply, with a reason; without a vote, take back what was thought of it."""
+    """Like or dislike a reply, with a reason; without either, take back what was thought of it."""
     conversation = service.conversation_for(request_session(), current_identity(), conversation_id)
     given = _rate(conversation, reply_id)
     if wants_json():
@@ -232,11 +232,10 @@ def _shown(identity: Identity, experience: Experience, conversation: Conversatio
 
 def _rate(conversation: Conversation, reply_id: int) -> MessageFeedback | None:
     session, identity = request_session(), current_identity()
-    vote = request.form.get("vote")
-    if not vote:
+    vote, reason = request.form.get("vote"), request.form.get("feedback_message")
+    if not vote and not reason:
         withdraw_feedback(session, identity, conversation, reply_id)
         return None
-    reason = request.form.get("feedback_message")
     return give_feedback(session, identity, conversation, reply_id, vote, feedback_message=reason)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, select, update
 
 from app.conversations import service
+from app.conversations.feedback import MAX_FEEDBACK, MessageFeedback, Vote
 from app.conversations.models import (
     Conversation,
     ConversationState,
@@ -672,6 +673,112 @@ def test_the_rest_api_shows_the_help_about_a_reason(
     path = f"/1/conversations/{conversation_id}/messages/{newest(app).id}/feedback"
     given = students_script.post(path, json={"vote": "disliked", "feedback_message": WISH}).json
     assert "555 0100" in given["feedback"]["notice"]
+
+
+def rate(visitor: Visitor, conversation_id: int, reply_id: int, accept: str, **fields: str) -> Any:
+    path = f"/conversations/{conversation_id}/messages/{reply_id}/feedback"
+    return visitor.post(path, fields, headers={"Accept": accept})
+
+
+# What may be wrong with a dislike: its vote, how much stands around the words, the state of the reply.
+ODD_RATINGS: dict[str, dict[str, Any]] = {
+    "too long": {"before": 2_000, "after": 2_000},
+    "too long, first": {"after": 2_000},
+    "no vote": {"vote": ""},
+    "bad vote": {"vote": "loved"},
+    "reply under way": {"state": MessageState.GENERATING},
+    "reply that broke off": {"state": MessageState.FAILED},
+    "all": {"vote": "loved", "before": 2_000, "state": MessageState.INTERRUPTED},
+}
+
+
+class TestReason:
+    """The reason for which a reply is disliked is taken like a message, where it speaks of self-harm."""
+
+    @pytest.fixture(params=ODD_RATINGS)
+    def wrong(self, request: pytest.FixtureRequest) -> dict[str, Any]:
+        return ODD_RATINGS[request.param]
+
+    @pytest.fixture
+    def fields(self, wrong: dict[str, Any]) -> dict[str, str]:
+        before, after = ("la " * (wrong.get(side, 0) // 3) for side in ("before", "after"))
+        return {
+            "vote": wrong.get("vote", "disliked"),
+            "feedback_message": f"{before}I want to kill myself. {after}",
+        }
+
+    @pytest.fixture
+    def reply(self, app: Flask, student: Visitor, conversation_id: int, wrong: dict[str, Any]) -> Message:
+        student.send(conversation_id, "Hello")
+        with app.extensions["database"].transaction() as db:
+            reply = db.exec(select(Message).order_by(Message.id.desc())).first()
+            reply.state = wrong.get("state", MessageState.COMPLETE)
+            reply.lease_until = utc_now() + timedelta(hours=1)
+        return newest(app)
+
+    def test_it_is_kept_helped_and_flagged_whatever_is_wrong_with_it(
+        self, app: Flask, student: Visitor, conversation_id: int, reply: Message, fields: dict[str, str]
+    ) -> None:
+        answer = rate(student, conversation_id, reply.id, "application/json", **fields)
+        assert "555 0100" in answer.json["html"]
+        assert "555 0100" in chat(student).select_one(f"#message-{reply.id} [data-testid=help]").text
+        (flag,) = flags(app)
+        assert (flag.message_id, flag.source, flag.severity) == (reply.id, Source.REASON, "high")
+        assert flag.reason[flag.excerpt_start : flag.excerpt_end] == "I want to kill myself"
+        with app.extensions["database"].snapshot() as db:
+            given = db.exec(select(MessageFeedback)).one()
+        assert (given.vote, given.feedback_message) == (Vote.DISLIKED, flag.reason)
+        assert len(given.feedback_message) <= MAX_FEEDBACK
+
+    def test_without_javascript_too(
+        self, student: Visitor, conversation_id: int, reply: Message, fields: dict[str, str]
+    ) -> None:
+        assert rate(student, conversation_id, reply.id, "text/html", **fields).status_code == 303
+        assert len(chat(student).select(f"#message-{reply.id} [data-testid=help]")) == 1
+
+    def test_the_rest_api_takes_it_too(
+        self,
+        app: Flask,
+        conversation_id: int,
+        students_script: Script,
+        reply: Message,
+        fields: dict[str, str],
+    ) -> None:
+        path = f"/1/conversations/{conversation_id}/messages/{reply.id}/feedback"
+        answer = students_script.post(path, json=fields)
+        assert answer.status_code == 200, answer.text
+        assert answer.json["feedback"]["vote"] == "disliked"
+        assert "555 0100" in answer.json["feedback"]["notice"]
+        assert [flag.message_id for flag in flags(app)] == [reply.id]
+
+    def test_so_it_is_with_words_that_may_mean_it(
+        self, app: Flask, student: Visitor, conversation_id: int
+    ) -> None:
+        student.send(conversation_id, "Hello")
+        given = {"vote": "loved", "feedback_message": VAGUE}
+        answer = rate(student, conversation_id, newest(app).id, "application/json", **given)
+        assert "555 0100" in answer.json["html"]
+        assert [flag.severity for flag in flags(app)] == ["low"]
+
+    @pytest.mark.parametrize(
+        ("vote", "reason"),
+        [("loved", THREAT), ("", "Too rude."), ("disliked", f"{THREAT} {'la ' * MAX_FEEDBACK}")],
+        ids=["bad vote", "no vote", "too long"],
+    )
+    def test_any_other_is_refused(
+        self, app: Flask, student: Visitor, conversation_id: int, vote: str, reason: str
+    ) -> None:
+        student.send(conversation_id, "Hello")
+        given = {"vote": vote, "feedback_message": reason}
+        answer = rate(student, conversation_id, newest(app).id, "application/json", **given)
+        assert (answer.status_code, answer.json["code"]) == (400, "invalid")
+        assert flags(app) == []
+
+    def test_what_is_no_reply_takes_none(self, app: Flask, student: Visitor, conversation_id: int) -> None:
+        student.send(conversation_id, "Hello")
+        own = stored(app)[1].id
+        given = {"vote": "disliked", "feedback_message": WISH}
+        assert rate(student, conversation_id, own, "application/json", **given).status_code == 404
 
 
 def test_what_came_of_a_reply_that_broke_off_is_looked_at(

@@ -1,7 +1,7 @@
 """What a check of a text finds. Every check takes a text and who wrote it, and returns these."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -55,6 +55,24 @@ def is_in_danger(findings: Iterable[Finding]) -> bool:
     """Tell whether a student has written plainly of harming themselves."""
     found = self_harm_in(findings)
     return found is not None and found.is_high
+
+
+def fit_around(
+    found: Finding, text: str, findings: Sequence[Finding], limit: int
+) -> tuple[str, Sequence[Finding]]:
+    """Return as much of a text as fits around what was found, and those findings that stand in it, as they do then."""
+    if len(text) <= limit:
+        return text, findings
+    start = max(0, found.start - limit // 2)
+    end = start + limit - 2
+    before, after = "…" * (start > 0), "…" * (end < len(text))
+    shift = len(before) - start
+    moved = [
+        replace(each, start=each.start + shift, end=min(each.end, end) + shift)
+        for each in findings
+        if start <= each.start < end
+    ]
+    return f"{before}{text[start:end]}{after}", moved
 
 
 def worst_by_category(findings: Iterable[Finding]) -> list[Finding]:
