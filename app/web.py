@@ -38,18 +38,26 @@ _HEADERS = {
 }
 
 
-class IdConverter(IntegerConverter):
-    """A row's id in an address. A number that no column holds is 0, which is no row's.
+def row_id(text: str) -> int:
+    """Read a row's id from an address or a form. A number that no column holds is 0, which is no row's.
 
-    To refuse it, Werkzeug would answer 405 wherever the address has other methods too.
+    Raises `ValueError` for what is no number.
+    """
+    number = int(text)
+    return number if 0 < number <= LARGEST_ID else 0
+
+
+class IdConverter(IntegerConverter):
+    """A row's id in an address (`row_id`).
+
+    To refuse one that no column holds, Werkzeug would answer 405 wherever the address has other methods too.
     """
 
     regex = "[0-9]{1,10}"
 
     def to_python(self, value: str) -> int:
         """Return the id."""
-        number = int(value)
-        return number if number <= LARGEST_ID else 0
+        return row_id(value)
 
 
 class WholeRequest(Request):

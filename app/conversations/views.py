@@ -44,6 +44,7 @@ from app.llm.demo import demo_now
 from app.llm.interface import ModelAdapter
 from app.lti.services.owed import Owed
 from app.lti.sessions import current_identity, launch_blueprint
+from app.web import row_id
 
 blueprint = launch_blueprint("conversations", __name__)
 
@@ -96,7 +97,7 @@ def state(conversation_id: int) -> BaseResponse | str:
 def start(experience_id: int) -> BaseResponse:
     """Start, or start again; the old conversation is kept and ended."""
     session = request_session()
-    seen = request.form.get("instead_of", 0, type=int)
+    seen = request.form.get("instead_of", 0, type=row_id)
     started = service.start_conversation(session, current_identity(), experience_id, instead_of=seen)
     release_request_session()
     if started.opening is not None:
@@ -114,7 +115,7 @@ def send(conversation_id: int) -> BaseResponse:
         conversation,
         request.form.get("message", ""),
         request.form.get("client_key") or uuid4().hex,
-        seen=request.form.get("seen", type=int),
+        seen=request.form.get("seen", type=row_id),
     )
     release_request_session()
     begin_turn(conversation, turn)

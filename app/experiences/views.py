@@ -14,6 +14,7 @@ from app.experiences.forms import ExperienceForm, form_for
 from app.experiences.models import Experience, WorkflowState
 from app.identity import Right
 from app.lti.sessions import current_identity, current_launch, launch_blueprint
+from app.web import row_id
 
 blueprint = launch_blueprint("experiences", __name__)
 
@@ -37,13 +38,13 @@ def index() -> str | Response:
 @blueprint.post("/experiences/import")
 def import_from_course() -> Response:
     """Copy the experiences of a course that this one was copied from; go on to the one that somebody wanted."""
-    source_id = request.form.get("source", 0, type=int)
+    source_id = request.form.get("source", 0, type=row_id)
     imported = import_experiences(request_session(), current_identity(), source_id)
     if imported:
         flash(ngettext("%(num)d experience imported.", "%(num)d experiences imported.", imported), "success")
     else:
         flash(gettext("There is nothing left to import."), "info")
-    wanted = request.form.get("experience", type=int)
+    wanted = request.form.get("experience", type=row_id)
     return redirect(url_for("opening.open_target", experience=wanted) if wanted else _list_page(), 303)
 
 

@@ -14,6 +14,7 @@ from app.identity import Right
 from app.lti.sessions import current_identity, launch_blueprint
 from app.review import flags
 from app.review.flags import FlagFilter
+from app.web import row_id
 
 blueprint = launch_blueprint("flags", __name__)
 
@@ -84,8 +85,8 @@ def _wanted() -> FlagFilter:
     return FlagFilter(
         state=None if state == ANY else _one_of(FlagState, state) or FlagState.OPEN,
         category=_one_of(Category, request.args.get("category", "")),
-        experience_id=request.args.get("experience", type=int),
-        student_id=request.args.get("student", type=int),
+        experience_id=request.args.get("experience", type=row_id),
+        student_id=request.args.get("student", type=row_id),
     )
 
 

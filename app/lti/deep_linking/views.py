@@ -19,7 +19,7 @@ from app.lti.deep_linking.service import (
 from app.lti.services.grades import DEFAULT_MAXIMUM
 from app.lti.sessions import current_identity, current_launch, launch_blueprint
 from app.points import show_points
-from app.web import current_settings, let_post_to_platform
+from app.web import current_settings, let_post_to_platform, row_id
 
 blueprint = launch_blueprint("deep_linking", __name__)
 
@@ -29,7 +29,7 @@ def choose() -> str:
     """The course's experiences, to choose from."""
     wish, listed = _wish_for_links(), _listed()
     data = {
-        "experience": request.args.getlist("chosen", type=int),
+        "experience": request.args.getlist("chosen", type=row_id),
         "graded": wish.takes_line_items is True and not wish.takes_several,
         "points": show_points(DEFAULT_MAXIMUM),
     }

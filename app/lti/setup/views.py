@@ -17,7 +17,7 @@ from app.lti.setup.checklist import checklist, find_facts, scopes
 from app.lti.setup.received import FieldState, lay_out
 from app.usage import budgets
 from app.usage.forms import BudgetForm, budget_form
-from app.web import LARGEST_ID
+from app.web import row_id
 
 blueprint = launch_blueprint("setup", __name__)
 
@@ -102,7 +102,7 @@ def _show(form: BudgetForm | None) -> str:
 
 
 def _posted_id(name: str) -> int:
-    found = request.form.get(name, 0, type=int)
-    if not 0 < found <= LARGEST_ID:
+    found = request.form.get(name, 0, type=row_id)
+    if not found:
         raise NotFoundError(log=f"{name} {request.form.get(name)!r:.50}")
     return found
