@@ -5,7 +5,7 @@ Flags outlive the experience that they were raised in: somebody may need help wh
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask_babel import lazy_gettext as _l
@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from app.conversations.models import Conversation, Message
-from app.conversations.safety.findings import Category
+from app.conversations.safety.findings import Category, Severity
 from app.conversations.safety.models import Flag, FlagState, Source
 from app.courses.models import User
 from app.database import utc_now
@@ -88,11 +88,17 @@ class FlaggedMessage:
 
 @dataclass(frozen=True, slots=True)
 class FlagsPage:
-    """A page of flags, of so many ``pages``; and the experiences in which there are any, to choose from."""
+    """A page of flags, of so many ``pages``; and the experiences in which there are any, to choose from.
+
+    ``open`` counts what is open of what is wanted, also where the page shows what was resolved; ``urgent`` counts those
+    of high severity among them.
+    """
 
     entries: Sequence[FlaggedMessage]
     page: int
     pages: int
+    open: int
+    urgent: int
     experiences: Sequence[Experience]
 
 
@@ -100,7 +106,9 @@ def flags_page(session: Session, identity: Identity, wanted: FlagFilter, page: i
     """List the course's flags, the gravest and then the newest first. Three queries."""
     identity.require(Right.READ_TRANSCRIPTS)
     conditions = [Experience.course_id == identity.course.id, *wanted.conditions()]
-    total = session.execute(_joined(func.count()).where(*conditions)).scalar_one()
+    counts = _counts(session, identity, replace(wanted, state=None))
+    is_open = {severity: counts.get((FlagState.OPEN, severity), 0) for severity in Severity}
+    total = sum(count for (state, _), count in counts.items() if wanted.state in {None, state})
     pages = max(1, -(-total // PER_PAGE))
     page = min(max(1, page), pages)
     resolver = aliased(User)
@@ -114,7 +122,14 @@ def flags_page(session: Session, identity: Identity, wanted: FlagFilter, page: i
         .limit(PER_PAGE)
         .offset((page - 1) * PER_PAGE)
     )
-    return FlagsPage([FlaggedMessage(*row) for row in found], page, pages, _experiences(session, identity))
+    return FlagsPage(
+        entries=[FlaggedMessage(*row) for row in found],
+        page=page,
+        pages=pages,
+        open=sum(is_open.values()),
+        urgent=is_open[Severity.HIGH],
+        experiences=_experiences(session, identity),
+    )
 
 
 def open_flags(session: Session, identity: Identity) -> int:
@@ -178,6 +193,16 @@ def _joined(*columns: Any) -> Any:  # noqa: ANN401 - a select of whatever is ask
         .join(Conversation, col(Conversation.id) == Flag.conversation_id)
         .join(Experience, col(Experience.id) == Conversation.experience_id)
     )
+
+
+def _counts(
+    session: Session, identity: Identity, wanted: FlagFilter
+) -> Mapping[tuple[FlagState, Severity], int]:
+    kind = (col(Flag.workflow_state), col(Flag.severity))
+    counted = _joined(*kind, func.count()).where(
+        Experience.course_id == identity.course.id, *wanted.conditions()
+    )
+    return {(state, severity): count for state, severity, count in session.execute(counted.group_by(*kind))}
 
 
 def _experiences(session: Session, identity: Identity) -> Sequence[Experience]:

@@ -86,6 +86,10 @@ class Transcript:
         """The student's work, as it is graded."""
         return Work(self.experience.id, self.student.id, self.conversation.id)
 
+    def flag(self, flag_id: int | None) -> Flag | None:
+        """Return one of its flags; None where it has none of that id."""
+        return next((flag for flag in chain.from_iterable(self.flags.values()) if flag.id == flag_id), None)
+
 
 def class_of(session: Session, identity: Identity, experience: Experience) -> ClassList:
     """List every student known in the course with the conversation that stands for their work. One query."""

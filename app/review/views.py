@@ -24,6 +24,7 @@ from app.lti.sessions import current_identity, launch_blueprint
 from app.review import service
 from app.review.flags import open_flags_by_student
 from app.review.forms import GradeForm, grade_form
+from app.web import row_id
 
 blueprint = launch_blueprint("review", __name__)
 
@@ -170,6 +171,7 @@ def _show_transcript(
     return render_template(
         "review/transcript.html",
         transcript=read,
+        came_from=read.flag(request.args.get("flag", type=row_id)),
         attempts=attempts_of(session, read.experience.id, read.student.id, is_preview=False),
         standing=standing,
         form=form,

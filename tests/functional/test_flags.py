@@ -86,12 +86,45 @@ def test_a_flag_leads_to_the_message_in_the_transcript_and_back(
 ) -> None:
     link = page_of(teacher).select_one("[data-testid=flag] a")["href"]
     message_id = the_flag(app).message_id
-    assert link == f"{teacher.root}/conversations/{flagged}/transcript#message-{message_id}"
-    message = teacher.page(f"/conversations/{flagged}/transcript").select_one(f"#message-{message_id}")
+    transcript = f"/conversations/{flagged}/transcript"
+    assert link == f"{teacher.root}{transcript}?flag={the_flag(app).id}#message-{message_id}"
+    page = teacher.page(link.removeprefix(teacher.root))
+    message = page.select_one(f"#message-{message_id}")
     back = message.select_one("[data-testid=message-flag] a")
     assert back.text == "Flag: Self-harm"
     assert titles(teacher.page(back["href"].removeprefix(teacher.root))) == [WISHES]
     assert "The tool has shown the student where to find help." in message.text
+    assert page.select_one(".back a")["href"] == back["href"]
+    for elsewhere in (transcript, f"{transcript}?flag=99999", f"{transcript}?flag={2**63}"):
+        assert len(teacher.page(elsewhere).select(".back a")) == len(page.select(".back a")) - 1
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, "2 open, 1 urgent"),
+        ({"state": "resolved"}, "2 open, 1 urgent"),
+        ({"category": "violence"}, "1 open"),
+        ({"category": "abuse"}, None),
+    ],
+    ids=str,
+)
+def test_the_heading_counts_what_is_open_and_urgent(
+    app: Flask, teacher: Visitor, flagged: int, query: dict[str, Any], expected: str | None
+) -> None:
+    heading = page_of(teacher, **query).h1.select_one("[data-testid=open-flags]")
+    assert (heading and heading.text) == expected
+    teacher.post(f"/flags/{the_flag(app).id}/resolve", {"note": ""})
+    assert page_of(teacher).h1.select_one("[data-testid=open-flags]").text == "1 open"
+
+
+def test_what_was_resolved_is_no_longer_red(app: Flask, teacher: Visitor, flagged: int) -> None:
+    red = "[data-testid=flag] .pill-danger"
+    assert [pill.text for pill in page_of(teacher).select(red)] == ["Urgent"]
+    teacher.post(f"/flags/{the_flag(app).id}/resolve", {"note": ""})
+    page = page_of(teacher, state="resolved")
+    assert titles(page) == [WISHES]
+    assert page.select(red) == []
 
 
 def test_transcripts_say_why_a_reply_is_not_there(
