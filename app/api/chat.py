@@ -26,6 +26,7 @@ from app.conversations import service
 from app.conversations.feedback import give_feedback, remove_feedback
 from app.conversations.models import Conversation
 from app.conversations.running import begin_turn, replies
+from app.conversations.standing import latest_conversation
 from app.database import release_request_session, request_session
 from app.errors import NotFoundError
 from app.experiences.service import get_experience
@@ -45,7 +46,7 @@ def show_own_conversation(identity: Identity, experience_id: int) -> Response:
     session = request_session()
     identity.require_conversations()
     experience = get_experience(session, identity, experience_id)
-    latest = service.latest_conversation(session, identity, experience)
+    latest = latest_conversation(session, identity, experience)
     return json_response(conversation_json(session, latest) if latest and latest.active else {})
 
 

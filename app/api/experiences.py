@@ -23,7 +23,7 @@ from app.api.shapes import (
     StudentExperience,
 )
 from app.conversations.lists import ListedExperience, list_page
-from app.conversations.service import latest_conversation, status_of
+from app.conversations.standing import latest_conversation, status_of
 from app.database import request_session
 from app.experiences import service
 from app.experiences.models import Experience

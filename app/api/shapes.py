@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.conversations.feedback import MAX_FEEDBACK, Vote
 from app.conversations.models import ConversationState, MessageState
-from app.conversations.service import MAX_MESSAGE, Status
+from app.conversations.service import MAX_MESSAGE
+from app.conversations.standing import Status
 from app.experiences.models import MAX_PERSONA_NAME, MAX_TITLE, WorkflowState
 from app.experiences.rules import MAX_METRIC_NAME, MAX_METRICS, MAX_OBJECTIVES, MAX_TEXT, MAX_TURNS
 

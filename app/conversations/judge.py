@@ -20,7 +20,7 @@ ANSWER_TOKENS = 2_000
 ANSWER_SHARE = 4
 
 
-class Finding(BaseModel):
+class Verdict(BaseModel):
     """What a model says of one objective. Objectives and messages go by their numbers, from 1."""
 
     objective: int
@@ -33,7 +33,7 @@ class Finding(BaseModel):
 class Findings(BaseModel):
     """What a model says of the open objectives."""
 
-    objectives: list[Finding]
+    objectives: list[Verdict]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sqlalchemy import Row, bindparam, func
 from sqlmodel import Session, col
 
-from app.conversations.service import Status, own_statuses
+from app.conversations.standing import Status, own_statuses
 from app.conversations.tallies import Tally, tallies
 from app.experiences.models import Experience, WorkflowState
 from app.experiences.service import VISIBLE, visible_to

@@ -3,13 +3,11 @@
 Every query goes through the identity: another person's conversation is not there.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from hashlib import sha256
 from itertools import pairwise
-from typing import Any, NamedTuple
 from uuid import uuid4
 
 from flask_babel import lazy_gettext as _l
@@ -23,6 +21,7 @@ from app.conversations.prompt import PROMPT_VERSION, pin
 from app.conversations.safety.findings import Finding, fit_around, is_in_danger, self_harm_in
 from app.conversations.safety.flags import notice_for, raise_flags
 from app.conversations.safety.safety import current_safety
+from app.conversations.standing import latest_conversation, own
 from app.database import insert_rows, utc_now, write_into
 from app.errors import AppError, ConflictError, FieldError, InvalidInputError, NotFoundError
 from app.experiences.models import Experience, WorkflowState
@@ -110,29 +109,12 @@ class ClientKeyReusedError(ConflictError):
     )
 
 
-class Status(StrEnum):
-    """Where a student stands with an experience, in Canvas's words."""
-
-    NOT_STARTED = "not_started"
-    IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"
-
-
 @dataclass(frozen=True, slots=True)
 class Start:
     """A conversation begun. ``opening`` is the persona's first message where this start made it, else None."""
 
     conversation: Conversation
     opening: Message | None
-
-
-class OnShelf(NamedTuple):
-    """A published experience as students find it, and where one of them stands with it."""
-
-    id: int
-    title: str
-    description: str
-    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +139,7 @@ class Turn:
 
 
 # Queries that are asked with every message, or page, are built once: building one takes longer than running it.
-# `_own` gives the parameters of those about somebody's own conversations.
+# `own` gives the parameters of those about somebody's own conversations.
 _OWN_ONE = (
     select(Conversation)
     .join(Experience, col(Experience.id) == Conversation.experience_id)
@@ -173,77 +155,6 @@ _OWN_TO_WRITE = _OWN_ONE.with_for_update(of=Conversation)
 _MESSAGES = (
     select(Message).where(Message.conversation_id == bindparam("conversation_id")).order_by(col(Message.id))
 )
-# The latest conversation of somebody about each experience.
-_LATEST_OWN = (
-    select(func.max(Conversation.id).label("id"), Conversation.experience_id)
-    .where(
-        Conversation.user_id == bindparam("user_id"),
-        Conversation.is_preview == bindparam("is_preview"),
-        Conversation.workflow_state != ConversationState.ENDED,
-    )
-    .group_by(col(Conversation.experience_id))
-)
-_LATEST = _LATEST_OWN.subquery()
-_SHELF = (
-    select(Experience.id, Experience.title, Experience.description)
-    .add_columns(col(Conversation.workflow_state), col(Conversation.all_objectives_met))
-    .outerjoin(_LATEST, _LATEST.c.experience_id == Experience.id)
-    .outerjoin(Conversation, col(Conversation.id) == _LATEST.c.id)
-    .where(
-        col(Experience.course_id) == bindparam("course_id"),
-        col(Experience.workflow_state) == WorkflowState.PUBLISHED,
-    )
-    .order_by(col(Experience.id).desc())
-)
-
-
-def list_with_status(session: Session, identity: Identity) -> list[OnShelf]:
-    """List the course's published experiences with the person's own status, newest first. One query."""
-    rows = session.execute(_SHELF, _own(identity) | {"course_id": identity.course.id})
-    return [
-        OnShelf(experience_id, title, description, _status_in(state, all_met=all_met))
-        for experience_id, title, description, state, all_met in rows
-    ]
-
-
-def own_statuses(session: Session, identity: Identity, experience_ids: Collection[int]) -> dict[int, Status]:
-    """Tell where the person stands with each experience. One query."""
-    latest = _LATEST_OWN.where(col(Conversation.experience_id).in_(experience_ids)).subquery()
-    rows = session.exec(
-        select(Conversation.experience_id, Conversation.workflow_state, Conversation.all_objectives_met).join(
-            latest, latest.c.id == Conversation.id
-        ),
-        params=_own(identity),
-    )
-    begun = {experience_id: _status_in(state, all_met=all_met) for experience_id, state, all_met in rows}
-    return {each: begun.get(each, Status.NOT_STARTED) for each in experience_ids}
-
-
-def status_of(latest: Conversation | None) -> Status:
-    """Tell where somebody stands whose latest conversation this is.
-
-    As in Canvas, who has handed it in or met every objective has completed it; who has met them may still go on.
-    """
-    if latest is None:
-        return Status.NOT_STARTED
-    return _status_in(latest.workflow_state, all_met=latest.all_objectives_met)
-
-
-def latest_conversation(session: Session, identity: Identity, experience: Experience) -> Conversation | None:
-    """Find the person's latest conversation about an experience, trials apart from real ones."""
-    latest = _LATEST_OWN.where(col(Conversation.experience_id) == experience.id).subquery()
-    query = select(Conversation).join(latest, latest.c.id == Conversation.id)
-    return session.exec(query, params=_own(identity)).first()
-
-
-def attempts_of(session: Session, experience_id: int, user_id: int, *, is_preview: bool) -> Sequence[int]:
-    """List the ids of all that somebody has begun about an experience, trials or real ones, oldest first."""
-    chosen = select(Conversation.id).where(
-        Conversation.experience_id == experience_id,
-        Conversation.user_id == user_id,
-        Conversation.is_preview == is_preview,
-    )
-    return session.exec(chosen.order_by(col(Conversation.id))).all()
 
 
 def conversation_for(
@@ -255,7 +166,7 @@ def conversation_for(
     Raises `NotFoundError` for any other, `ForbiddenError` for a role that holds none.
     """
     identity.require_conversations()
-    asked = _own(identity) | {"id": conversation_id, "course_id": identity.course.id}
+    asked = own(identity) | {"id": conversation_id, "course_id": identity.course.id}
     found = session.exec(_OWN_TO_WRITE if to_write else _OWN_ONE, params=asked).first()
     if found is None:
         raise NotFoundError(log=f"conversation {conversation_id}")
@@ -487,16 +398,6 @@ def interrupt_abandoned(session: Session, conversation: Conversation) -> None:
 
 def _sent(messages: Sequence[Message]) -> int:
     return sum(message.speaker is Speaker.STUDENT for message in messages)
-
-
-def _status_in(state: str | None, *, all_met: bool) -> Status:
-    if state is None:
-        return Status.NOT_STARTED
-    return Status.COMPLETED if all_met or state == ConversationState.COMPLETED else Status.IN_PROGRESS
-
-
-def _own(identity: Identity) -> dict[str, Any]:
-    return {"user_id": identity.user.id, "is_preview": identity.converses_as_preview}
 
 
 def _started_with(

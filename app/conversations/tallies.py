@@ -28,8 +28,8 @@ _memories: WeakKeyDictionary[Pool, _Memory] = WeakKeyDictionary()  # of each dat
 class Tally:
     """How many students have begun an experience, and where they stand by their latest conversation, trials apart.
 
-    The rule is that of `app.conversations.service.status_of`; who ended without having met every objective has only
-    begun.
+    Other than for `app.conversations.standing`, one that was left counts as the latest too, as in the list of the REST
+    API: whose latest has ended without every objective met has only begun.
     """
 
     begun: int = 0

@@ -35,6 +35,7 @@ from app.conversations.models import Conversation, Message
 from app.conversations.progress import progress_of
 from app.conversations.running import begin_turn, judges, moderations, replies
 from app.conversations.safety.safety import current_safety
+from app.conversations.standing import attempts_of, latest_conversation, list_with_status
 from app.database import release_request_session, request_session
 from app.errors import wants_json
 from app.experiences.models import Experience
@@ -55,7 +56,7 @@ FEW_TURNS = 5  # messages left, from which on a student is told how many
 def shelf() -> str:
     """The published experiences with the person's own status."""
     identity = current_identity()
-    listed = service.list_with_status(request_session(), identity)
+    listed = list_with_status(request_session(), identity)
     return render_template(
         "conversations/shelf.html",
         identity=identity,
@@ -69,7 +70,7 @@ def show(experience_id: int) -> str:
     """The person's latest conversation about an experience, or the page to start one."""
     identity, session = current_identity(), request_session()
     experience = get_experience(session, identity, experience_id)
-    return _show(identity, experience, service.latest_conversation(session, identity, experience))
+    return _show(identity, experience, latest_conversation(session, identity, experience))
 
 
 @blueprint.get("/conversations/<id:conversation_id>")
@@ -202,9 +203,7 @@ def _shown(identity: Identity, experience: Experience, conversation: Conversatio
     """Return what the templates take of a conversation as it stands."""
     session = request_session()
     counting = service.counting_of(session, identity, experience, conversation)
-    attempts = service.attempts_of(
-        session, experience.id, identity.user.id, is_preview=identity.converses_as_preview
-    )
+    attempts = attempts_of(session, experience.id, identity.user.id, is_preview=identity.converses_as_preview)
     if conversation is None:
         return {"conversation": None, "counting": counting, "attempts": attempts}
     messages = service.messages_of(session, conversation)
@@ -218,7 +217,7 @@ def _shown(identity: Identity, experience: Experience, conversation: Conversatio
         "attempts": attempts,
         "unjudged": bool(unjudged(conversation, messages)),
         "is_latest": conversation.active
-        or service.latest_conversation(session, identity, experience) is conversation,
+        or latest_conversation(session, identity, experience) is conversation,
         "messages": messages,
         "feedback": feedback_of(session, messages),
         "max_feedback": MAX_FEEDBACK,

@@ -194,7 +194,7 @@ class ModelError(Exception):
 
 
 class ModelAdapter(Protocol):
-    """A model that plays personas. ``context_tokens`` is its window, prompt and reply together."""
+    """A model that plays personas and judges. ``context_tokens`` is its window, prompt and reply together."""
 
     context_tokens: int
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from app.llm.improvised import recite
 from app.llm.interface import (
     ChatRequest,
     Completion,
@@ -22,7 +23,6 @@ from app.llm.interface import (
     StructuredRequest,
 )
 from app.llm.model import Pieces, noted
-from app.llm.recital import recite
 
 SCRIPTED_NAME: Final = "Scripted demo"
 # Words this short are meant as they are; longer ones also begin their inflections: refund, refunded.

@@ -38,9 +38,10 @@ logger = logging.getLogger(__name__)
 class LocalOrScriptedAdapter:
     """Plays personas with the embedded model when it is ready, otherwise as the scripted persona."""
 
-    context_tokens = LocalModel.context_tokens
-
-    def __init__(self, local: LocalModel, scripted: ScriptedAdapter, turn: float) -> None:
+    def __init__(
+        self, local: LocalModel, scripted: ScriptedAdapter, turn: float, *, context_tokens: int
+    ) -> None:
+        self.context_tokens = context_tokens
         self._local = local
         self._scripted = scripted
         self._turn = turn
@@ -93,7 +94,7 @@ class LocalOrScriptedAdapter:
 
 def build_adapter(settings: Settings) -> ModelAdapter:
     """Return what plays the personas: LLM_MODEL, with LLM_FALLBACKS behind it."""
-    return _adapter(settings, settings.conversation_models)
+    return _adapter(settings, settings.conversation_models, LocalModel.context_tokens)
 
 
 def build_judge(settings: Settings) -> ModelAdapter:
@@ -101,10 +102,7 @@ def build_judge(settings: Settings) -> ModelAdapter:
 
     It has circuit breakers of its own: a judge that fails does not silence the personas.
     """
-    judge = _adapter(settings, settings.judge_models)
-    if isinstance(judge, LocalOrScriptedAdapter):
-        judge.context_tokens = LocalModel.question_tokens
-    return judge
+    return _adapter(settings, settings.judge_models, LocalModel.question_tokens)
 
 
 def prime(adapter: ModelAdapter, request: ChatRequest) -> None:
@@ -116,14 +114,15 @@ def prime(adapter: ModelAdapter, request: ChatRequest) -> None:
         adapter.prime(request)
 
 
-def _adapter(settings: Settings, choices: Sequence[ModelChoice]) -> ModelAdapter:
+def _adapter(settings: Settings, choices: Sequence[ModelChoice], local_tokens: int) -> ModelAdapter:
     match choices[0].provider:
         case LlmProvider.SCRIPTED:
             return ScriptedAdapter(settings.llm_scripted_pause)
         case LlmProvider.LOCAL:
             local = LocalModel(settings.local_model_state, Timeouts.from_settings(settings))
             scripted = ScriptedAdapter(settings.llm_scripted_pause)
-            return LocalOrScriptedAdapter(local, scripted, settings.llm_turn_timeout)
+            turn = settings.llm_turn_timeout
+            return LocalOrScriptedAdapter(local, scripted, turn, context_tokens=local_tokens)
         case _:
             return _chain(settings, choices)
 

@@ -17,7 +17,8 @@ from app.conversations.models import Conversation, ConversationState, Message, O
 from app.conversations.progress import Progress, progress_of
 from app.conversations.prompt import Scenario
 from app.conversations.safety.models import Flag
-from app.conversations.service import Status, messages_of, status_of
+from app.conversations.service import messages_of
+from app.conversations.standing import Status, status_of
 from app.courses.models import Enrollment, EnrollmentState, Role, User
 from app.errors import NotFoundError
 from app.experiences.models import Experience, WorkflowState

@@ -11,7 +11,7 @@ from app.conversations.evaluation import desk_of
 from app.conversations.judges import unjudged
 from app.conversations.progress import overrule
 from app.conversations.running import evaluations, judges
-from app.conversations.service import attempts_of
+from app.conversations.standing import attempts_of
 from app.database import release_request_session, request_session
 from app.errors import BadRequestError
 from app.experiences.service import get_experience

@@ -12,7 +12,7 @@ from sqlmodel import Session, select
 from app.conversations import tallies as counting
 from app.conversations.lists import ListedExperience, Page, list_page
 from app.conversations.models import Conversation, ConversationState
-from app.conversations.service import Status, status_of
+from app.conversations.standing import Status, status_of
 from app.conversations.tallies import LARGE, REMEMBERED_SECONDS, Tally, class_size, tallies
 from app.courses.models import Course, Enrollment, EnrollmentState, Role, User
 from app.database import Database, utc_now

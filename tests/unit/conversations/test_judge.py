@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.conversations.judge import Finding, Judgement, judge
+from app.conversations.judge import Judgement, Verdict, judge
 from app.conversations.models import MessageState
 from app.conversations.prompt import brief_judge
 from app.llm.interface import (
@@ -19,7 +19,7 @@ from tests.unit.conversations.talk import OBJECTIVES, TALK, Model, conversation,
 
 def finding(objective: int, message: int = 0, quote: str = "", **more: Any) -> dict[str, Any]:
     found = {"objective": objective, "reason": "", "covered": True, "message": message, "quote": quote}
-    return Finding.model_validate(found | more).model_dump()
+    return Verdict.model_validate(found | more).model_dump()
 
 
 def findings(*found: dict[str, Any]) -> dict[str, Any]:
