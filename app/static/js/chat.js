@@ -2,7 +2,6 @@
 import { draftStore } from "./draft.js";
 import { sentenceOf } from "./errors.js";
 import { readEvents } from "./events.js";
-import { watchDialogs } from "./focus.js";
 import { keepInStep } from "./sync.js";
 import { showTimes } from "./times.js";
 import { takeTurn } from "./turns.js";
@@ -319,9 +318,8 @@ function showState(fresh) {
   });
   for (const part of fresh.querySelectorAll("[data-part]")) {
     showTimes(part);
-    watchDialogs(part);
     const shown = document.querySelector(`[data-part="${part.dataset.part}"]`);
-    if (shown && !shown.isEqualNode(part)) {
+    if (shown && !isSame(shown, part)) {
       keepingEnd(() => shown.replaceWith(part));
     }
   }
@@ -331,6 +329,17 @@ function showState(fresh) {
   }
   refocus();
   resume();
+}
+
+// Every answer has tokens of its own, and an open dialog says so in itself: neither makes a part another.
+function isSame(shown, part) {
+  const [one, other] = [shown, part].map((each) => {
+    const bare = each.cloneNode(true);
+    bare.querySelectorAll('[name="csrf_token"]').forEach((token) => token.remove());
+    bare.querySelectorAll("dialog").forEach((dialog) => dialog.removeAttribute("open"));
+    return bare;
+  });
+  return one.isEqualNode(other);
 }
 
 // What was shown before the server had it gets the name by which quotes link to it.

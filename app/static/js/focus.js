@@ -1,13 +1,4 @@
-// Moves the focus to what has just appeared: a summary of mistakes, a dialog. (autofocus is blocked in cross-site frames.)
-export function watchDialogs(root) {
-  for (const dialog of root.querySelectorAll("[popover]")) {
-    dialog.addEventListener("toggle", ({ newState }) => {
-      if (newState === "open") {
-        dialog.querySelector("[data-focus-when-open]")?.focus();
-      }
-    });
-  }
-}
+// Moves the focus to what has just appeared: a summary of mistakes. (autofocus is blocked in cross-site frames.)
+import "./dialogs.js";
 
 document.querySelector("[data-focus]")?.focus();
-watchDialogs(document);

@@ -1,0 +1,54 @@
+"""Where the focus is for people who use the keyboard, in a real browser."""
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Demo, loaded, open_tool
+from tests.browser.rules import hold_to_rules
+from tests.browser.test_feedback import begin, say
+
+PATIENT = "A patient who wants antibiotics"
+WORDS = [f"word{number} " for number in range(30)]
+
+
+def test_a_box_that_asks_keeps_the_focus_and_gives_it_back(page: Page, demo: Demo) -> None:
+    desk = begin(page, demo, "A guest who asks twice")
+    ask = loaded(desk.get_by_test_id("start-again"))
+    dialog = desk.get_by_role("dialog", name="Start again?")
+    cancel, confirm = dialog.get_by_role("button", name="Cancel"), desk.get_by_test_id("confirm-start-again")
+    ask.press("Enter")
+    expect(cancel).to_be_focused()
+    hold_to_rules(page)
+    for key, focused in (("Tab", confirm), ("Tab", cancel), ("Shift+Tab", confirm), ("Shift+Tab", cancel)):
+        page.keyboard.press(key)
+        expect(focused).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(ask).to_be_focused()
+    ask.press("Enter")
+    cancel.press("Enter")
+    expect(dialog).to_be_hidden()
+    expect(ask).to_be_focused()
+
+
+def test_a_box_that_asks_needs_no_script(page: Page, demo: Demo) -> None:
+    page.route("**/js/dialogs.js", lambda route: route.fulfill(content_type="text/javascript", body=""))
+    tool = open_tool(page, demo, "miriam.okafor")
+    tool.get_by_role("link", name=PATIENT).click()
+    tool.get_by_test_id("delete").press("Enter")
+    dialog = tool.get_by_role("dialog", name="Delete this experience?")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="Cancel").press("Enter")
+    expect(dialog).to_be_hidden()
+
+
+def test_a_box_that_asks_stays_open_while_a_reply_goes_on(page: Page, demo: Demo) -> None:
+    demo.model.reply_with(WORDS, delay=0.1)
+    desk = begin(page, demo, "A guest who goes on")
+    say(desk, "Good evening!")
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("word3")
+    desk.get_by_test_id("finish").press("Enter")
+    cancel = desk.get_by_role("dialog").get_by_role("button", name="Cancel")
+    with page.expect_response(lambda answer: "/state?" in answer.url and answer.status == 200):
+        expect(cancel).to_be_focused()
+    page.wait_for_timeout(300)
+    expect(cancel).to_be_focused()
