@@ -1,8 +1,9 @@
 """Where the focus is for people who use the keyboard, in a real browser."""
 
+import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Demo, loaded, open_tool
+from tests.browser.conftest import Demo, loaded, message_box, open_tool
 from tests.browser.rules import hold_to_rules
 from tests.browser.test_feedback import begin, say
 
@@ -52,3 +53,40 @@ def test_a_box_that_asks_stays_open_while_a_reply_goes_on(page: Page, demo: Demo
         expect(cancel).to_be_focused()
     page.wait_for_timeout(300)
     expect(cancel).to_be_focused()
+
+
+def test_trying_again_moves_the_focus_to_the_box_at_once(page: Page, demo: Demo) -> None:
+    demo.model.fail_with(503)
+    desk = begin(page, demo, "A guest who fails once")
+    say(desk, "Good evening!")
+    retry = loaded(desk.get_by_test_id("retry"))
+    demo.model.reply_with(WORDS, delay=0.1)
+    retry.press("Enter")
+    expect(desk.get_by_test_id("stop")).to_be_visible()
+    expect(message_box(desk)).to_be_focused()
+    expect(desk.get_by_test_id("stop")).to_be_visible()
+
+
+@pytest.mark.parametrize("control", ["like", "finish"])
+def test_the_end_of_a_reply_takes_the_focus_from_nowhere(page: Page, demo: Demo, control: str) -> None:
+    demo.model.reply_with(WORDS, delay=0.1)
+    desk = begin(page, demo, f"A guest to {control}")
+    say(desk, "Good evening!")
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("word3")
+    desk.get_by_test_id(control).first.focus()
+    # What the page takes over once the reply is judged.
+    with page.expect_response(lambda answer: "/state?" in answer.url and answer.status == 200):
+        expect(desk.get_by_test_id("message-persona").last).to_contain_text("word29")
+    page.wait_for_timeout(300)
+    expect(desk.get_by_test_id(control).first).to_be_focused()
+
+
+def test_the_end_of_a_reply_puts_nobody_into_the_box_who_was_not_there(page: Page, demo: Demo) -> None:
+    demo.model.reply_with(WORDS, delay=0.1)
+    desk = begin(page, demo, "A guest to read")
+    say(desk, "Good evening!")
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("word3")
+    desk.get_by_test_id("message-box").blur()
+    expect(desk.get_by_test_id("like")).to_have_count(2)
+    page.wait_for_timeout(300)
+    expect(desk.get_by_test_id("message-box")).not_to_be_focused()

@@ -2,6 +2,7 @@
 import { draftStore } from "./draft.js";
 import { sentenceOf } from "./errors.js";
 import { readEvents } from "./events.js";
+import { keepingFocus } from "./focus.js";
 import { keepInStep } from "./sync.js";
 import { showTimes } from "./times.js";
 import { takeTurn } from "./turns.js";
@@ -87,11 +88,9 @@ function keepingEnd(change) {
   return result;
 }
 
-// Gives the focus back to the box where a button took it along; never takes it from where somebody is.
-function refocus() {
-  if (document.activeElement === document.body) {
-    composer?.elements.message.focus();
-  }
+// Runs a change of what is shown. A button that goes leaves the focus to the box, or to the messages where there is none.
+function keepingPlace(change) {
+  return keepingFocus(() => keepingEnd(change), composer?.elements.message, log);
 }
 
 function addBusy(change) {
@@ -101,7 +100,7 @@ function addBusy(change) {
 
 // Puts the server's form of a message (rendered and cleaned there) in the place of what is shown.
 function replaceItem(item, html) {
-  return keepingEnd(() => {
+  return keepingPlace(() => {
     const holder = document.createElement("ol");
     holder.innerHTML = html;
     const fresh = holder.firstElementChild;
@@ -244,7 +243,6 @@ async function send() {
       step.lookNow();
     }
   }
-  refocus();
 }
 
 async function retry(form) {
@@ -257,13 +255,15 @@ async function retry(form) {
     noteError(error, texts.unreachable);
     step.lookNow();
   }
-  refocus();
 }
 
 // The reply's own stream then brings its end; what the server answers here is the same once more.
 async function stop(form) {
   const button = form.querySelector("button");
-  button.disabled = true;
+  if (button.ariaDisabled) {
+    return;
+  }
+  button.ariaDisabled = "true"; // a disabled one would lose the focus
   try {
     const response = await request(form.action, new FormData(form));
     if (!response.ok) {
@@ -271,7 +271,7 @@ async function stop(form) {
     }
     await response.body.cancel();
   } catch (error) {
-    button.disabled = false;
+    button.ariaDisabled = null;
     noteError(error, texts.unreachable);
   }
 }
@@ -303,32 +303,45 @@ function boxChanged() {
 function resume() {
   const item = messages.querySelector('.message-persona[data-state="generating"]');
   if (item && !busy) {
-    showReply(item, at(texts.replyUrl, item.dataset.message))
-      .catch(() => note(texts.lost))
-      .finally(refocus);
+    showReply(item, at(texts.replyUrl, item.dataset.message)).catch(() => note(texts.lost));
   }
 }
 
 // Takes over what another page has made of the conversation. What is the same stays, so that nothing is read out twice.
 function showState(fresh) {
-  keepingEnd(() => {
+  keepingPlace(() => {
     const kept = new Map([...messages.children].map((item) => [identityOf(item), item]));
     const items = [...fresh.querySelector("[data-messages]").children];
-    messages.replaceChildren(...items.map((item) => keepItem(kept.get(identityOf(item)), item)));
+    showItems(items.map((item) => keepItem(kept.get(identityOf(item)), item)));
+    return messages;
   });
   for (const part of fresh.querySelectorAll("[data-part]")) {
     showTimes(part);
     const shown = document.querySelector(`[data-part="${part.dataset.part}"]`);
     if (shown && !isSame(shown, part)) {
-      keepingEnd(() => shown.replaceWith(part));
+      keepingPlace(() => {
+        shown.replaceWith(part);
+        return part;
+      });
     }
   }
   texts.version = fresh.dataset.version;
   if ("active" in texts && !("active" in fresh.dataset)) {
-    endComposer();
+    keepingPlace(endComposer);
   }
-  refocus();
   resume();
+}
+
+// Leaves in the page what stays: taken out and put back, it would lose the focus.
+function showItems(items) {
+  for (const item of [...messages.children].filter((shown) => !items.includes(shown))) {
+    item.remove();
+  }
+  for (const [position, item] of items.entries()) {
+    if (messages.children[position] !== item) {
+      messages.insertBefore(item, messages.children[position]);
+    }
+  }
 }
 
 // Every answer has tokens of its own, and an open dialog says so in itself: neither makes a part another.
@@ -364,13 +377,14 @@ function identityOf(item) {
 function endComposer() {
   delete texts.active;
   if (!composer) {
-    return; // all its messages are sent
+    return chat; // all its messages are sent
   }
   const box = composer.elements.message;
   box.readOnly = true;
   composer.querySelector("button").hidden = true;
   composer.hidden = !box.value.trim();
   note(texts.ended);
+  return chat;
 }
 
 const step = keepInStep({
