@@ -2,7 +2,7 @@
 import { draftStore } from "./draft.js";
 import { sentenceOf } from "./errors.js";
 import { readEvents } from "./events.js";
-import { keepingFocus } from "./focus.js";
+import { keepingFocus, place } from "./focus.js";
 import { keepInStep } from "./sync.js";
 import { showTimes } from "./times.js";
 import { takeTurn } from "./turns.js";
@@ -441,6 +441,8 @@ messages.addEventListener("submit", (event) => {
 if (matchMedia("(width < 48rem)").matches) {
   document.querySelector("[data-about]").open = false; // a phone shows the conversation first
 }
-scrollToEnd();
+if (!log.contains(place)) {
+  scrollToEnd();
+}
 resume();
 step.tellOthers();

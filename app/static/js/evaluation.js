@@ -1,4 +1,5 @@
 // Shows an evaluation once it is written, without a reload that would take what is being typed.
+import { keepingFocus } from "./focus.js";
 import { rest } from "./rest.js";
 import { showTimes } from "./times.js";
 
@@ -17,7 +18,11 @@ for (let pause = FIRST_PAUSE; "underWay" in section.dataset; pause = Math.min(pa
   const fresh = await readEvaluation().catch(() => null);
   if (fresh && !("underWay" in fresh.dataset)) {
     showTimes(fresh);
-    section.replaceWith(fresh);
+    const former = section;
     section = fresh;
+    keepingFocus(() => {
+      former.replaceWith(fresh);
+      return fresh;
+    }, fresh);
   }
 }
