@@ -146,3 +146,13 @@ def test_after_resolving_a_flag_the_focus_is_on_what_the_page_says_of_it(page: P
     tool.get_by_test_id("resolve").first.press("Enter")
     expect(tool.get_by_test_id("flash")).to_have_text("The flag is resolved.")
     expect(tool.get_by_test_id("flash")).to_be_focused()
+
+
+def test_a_budget_that_cannot_be_is_in_focus(page: Page, demo: Demo) -> None:
+    tool = open_tool(page, demo, "ingrid.bauer")
+    tool.get_by_test_id("setup").click()
+    box = tool.locator("#tokens")
+    box.fill("many")
+    tool.get_by_test_id("save-budget").press("Enter")
+    expect(tool.locator("#tokens-error")).to_be_in_viewport(ratio=1)
+    expect(box).to_be_focused()
