@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests.browser.conftest import Demo, message_box, open_tool
 from tests.browser.rules import PHONE
@@ -68,3 +68,40 @@ def test_another_tab_offers_no_second_try_of_what_is_over(
     expect(other.get_by_text("please tell your teacher")).to_be_hidden()
     expect(other.get_by_text("The AI was not set up correctly.")).to_be_visible()
     demo.model.reply_with("Good evening.")
+
+
+def test_a_note_that_a_message_was_not_sent_goes_when_a_later_one_gets_through(
+    page: Page, demo: Demo
+) -> None:
+    desk = begin(page, demo, "A guest on a bad line")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/messages", hold)
+    for text in ("Good evening!", "Are you there?"):
+        with page.expect_request("**/messages"):
+            say(desk, text)
+    note = desk.get_by_test_id("composer-note")
+    held[0].fulfill(status=408, body="Your proxy had enough.")
+    expect(note).to_contain_text("could not be sent")
+    held[1].continue_()
+    expect(note).to_be_empty()
+    expect(desk.get_by_test_id("message-box")).to_have_value("Good evening!")
+
+
+def test_a_message_whose_answer_was_lost_leaves_its_box(page: Page, demo: Demo) -> None:
+    demo.model.reply_with("Good evening to you.")
+    desk = begin(page, demo, "A guest on a worse line")
+
+    def lose_answer(route: Route) -> None:
+        route.fetch()
+        route.fulfill(status=408, body="Your proxy had enough.")
+
+    page.route("**/messages", lose_answer)
+    say(desk, "Good evening!")
+    expect(desk.get_by_test_id("message-persona").last).to_contain_text("Good evening to you.")
+    expect(desk.get_by_test_id("message-student")).to_have_count(1)
+    expect(desk.get_by_test_id("message-box")).to_have_value("")
+    expect(desk.get_by_test_id("composer-note")).to_be_empty()

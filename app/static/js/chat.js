@@ -25,6 +25,7 @@ const draft = draftStore(texts.conversation);
 const setUnsent = guardUnsaved(texts.unsent);
 let busy = 0; // replies that are being read
 let waitsForReply = false; // what is noted holds until then
+let unanswered = null; // what was given back to the box, and may have arrived all the same
 
 class NotSent extends Error {
   constructor(message, code) {
@@ -151,6 +152,9 @@ async function showReply(item, url, body, onStored = () => {}) {
           if (name === "reply") {
             shown = replaceItem(shown, data.html);
             shown.querySelector("[data-growing]")?.replaceChildren(); // the text comes whole
+            if (!replyId) {
+              dropNote();
+            }
             replyId = data.id;
             body = null;
             onStored();
@@ -195,6 +199,19 @@ function giveBack(text) {
   boxChanged();
 }
 
+// Empties the box of a text that had arrived: only the answer to it was lost.
+function takeBack() {
+  const { key, text } = unanswered ?? {};
+  const box = composer?.elements.message;
+  if (key && messages.querySelector(`[data-key="${key}"]`) && box.value.trim() === text) {
+    box.value = "";
+    unanswered = null;
+    draft.forget();
+    note("");
+    boxChanged();
+  }
+}
+
 // The server refuses what cannot be taken now: it alone knows whether a message must not wait.
 async function send() {
   const box = composer.elements.message;
@@ -202,6 +219,7 @@ async function send() {
   if (!text || box.readOnly) {
     return;
   }
+  unanswered = null;
   const isTooLong = roomLeft() < 0;
   const key = draft.keep(text);
   note("");
@@ -239,6 +257,7 @@ async function send() {
       reply.remove();
       mine.remove();
       giveBack(text);
+      unanswered = { key, text };
       noteError(error, texts.notSent);
       step.lookNow();
     }
@@ -280,6 +299,13 @@ function note(text) {
   waitsForReply = false;
   if (composer) {
     composer.querySelector("[data-note]").textContent = text;
+  }
+}
+
+// Once something gets through, what was amiss before it is no more.
+function dropNote() {
+  if (!waitsForReply && "active" in texts) {
+    note("");
   }
 }
 
@@ -326,6 +352,7 @@ function showState(fresh) {
     }
   }
   texts.version = fresh.dataset.version;
+  takeBack();
   if ("active" in texts && !("active" in fresh.dataset)) {
     keepingPlace(endComposer);
   }
