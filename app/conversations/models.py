@@ -131,7 +131,8 @@ class Message(SQLModel, table=True):
 
     A reply carries what wrote it: model, times in milliseconds from the call to first token and to the end, tokens.
     While it is generating, ``lease_until`` says until when its writer is believed alive. ``error_code`` says why it is
-    missing, cut short or replaced: a `ModelErrorCode` or a `ReplyNote`. ``notice`` is on a student's message.
+    missing, cut short or replaced: a `ModelErrorCode` or a `ReplyNote`; ``replaced`` is what came of attempts before.
+    ``notice`` is on a student's message.
     """
 
     __tablename__ = "messages"
@@ -163,6 +164,7 @@ class Message(SQLModel, table=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     truncated: bool = False
+    replaced: str = Field(default="", sa_type=Text)
     notice: Notice | None = Field(default=None, sa_type=text_enum(Notice))
 
     @property

@@ -79,7 +79,8 @@ def find_quote(quote: str, text: str) -> str | None:
 def is_own(quote: str, message: Message, before: Sequence[Message], objectives: Sequence[str]) -> bool:
     """Tell whether a student's `quote` says something of its own beside what somebody else said first.
 
-    Others are the persona in what was said `before`, and the teacher in an objective that the message copies whole.
+    Others are the persona in what was said `before`, also in attempts that a reply took the place of, and the teacher
+    in an objective that the message copies whole.
     """
     readings = dict.fromkeys(
         [(quote, message.text), (with_blanks_as_spaces(quote), with_blanks_as_spaces(message.text))]
@@ -89,6 +90,7 @@ def is_own(quote: str, message: Message, before: Sequence[Message], objectives: 
 
 def _reads_as_own(quote: str, text: str, before: Sequence[Message], objectives: Sequence[str]) -> bool:
     heard = [(Speaker.PERSONA, each) for each in objectives if _spaced(each) in _spaced(text)]
+    heard += [(Speaker.PERSONA, said.replaced) for said in before if said.replaced]
     heard += [(said.speaker, said.text) for said in before]
     words = _words(quote)
     echoed = _echoed(words, heard)

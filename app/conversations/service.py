@@ -311,6 +311,7 @@ def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> 
                 .values(
                     state=MessageState.GENERATING,
                     text="",
+                    replaced=Message.replaced + "\n" + Message.text,
                     error_code=None,
                     attempts=Message.attempts + 1,
                     lease_until=utc_now() + LEASE,

@@ -161,6 +161,24 @@ def test_what_no_judge_has_seen_yet_is_not_said_to_be_missing(
         assert not visitor.page(path).select_one("[data-testid=unjudged]")
 
 
+def test_what_the_persona_said_in_an_attempt_that_was_replaced_is_not_the_students_own(
+    app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    fake_model.in_turn(make_reply([f"{LISTENS} Well then, ", "so"], drop_after=1), make_reply("Good day."))
+    send(app, student, conversation_id, "Hello")
+    broken_off = messages(app, conversation_id)[-1]
+    assert LISTENS in broken_off.text
+    student.post(
+        f"/conversations/{conversation_id}/messages/{broken_off.id}/retry",
+        headers={"Accept": "text/event-stream"},
+        buffered=True,
+    )
+    assert messages(app, conversation_id)[-1].text == "Good day."
+    fake_model.judge_with(findings(finding(1, 4, LISTENS)))
+    send(app, student, conversation_id, LISTENS, "key-2")
+    assert progress(app, conversation_id).current == 0
+
+
 def test_no_name_and_no_id_reaches_the_judge(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:
