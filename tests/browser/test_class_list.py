@@ -51,6 +51,19 @@ def test_the_list_takes_its_place_when_it_has_been_read(
     expect(page.get_by_test_id("update-class")).to_be_visible()
 
 
+def test_the_focus_stays_where_it_was_when_the_list_comes(
+    app: Flask, sandbox: Sandbox, class_page: str, page: Page
+) -> None:
+    student = Visitor.launch(app, sandbox, "amara.diallo")
+    student.start(int(class_page.rsplit("/", 1)[1]))
+    sandbox.fail_next(None, delay=4, path_contains="names_and_roles")
+    page.goto(class_page)
+    expect(page.get_by_test_id("student-row")).to_have_count(1)
+    page.get_by_role("link", name="Amara Diallo").focus()
+    expect(page.get_by_test_id("student-row")).to_have_count(7)
+    expect(page.get_by_role("link", name="Amara Diallo")).to_be_focused()
+
+
 WORDS_IN_TWO_LINES = """cells => cells.flatMap(cell => {
   const text = cell.querySelector("a")?.firstChild ?? cell.firstChild;
   return [...text.data.matchAll(/[\\p{L}]+/gu)].filter(({index, 0: word}) => {

@@ -1,4 +1,5 @@
 // Puts the class in its place once the platform's list has been read; until then the page shows what was known.
+import { keepingFocus } from "./focus.js";
 import { showTimes } from "./times.js";
 
 const PAUSE = 1000;
@@ -17,8 +18,11 @@ async function waitForClass() {
     const fresh = await readClass(section.dataset.classList).catch(() => null);
     if (fresh) {
       showTimes(fresh);
-      section.replaceChildren(...fresh.children);
-      section.removeAttribute("data-reading");
+      keepingFocus(() => {
+        section.replaceChildren(...fresh.children);
+        section.removeAttribute("data-reading");
+        return section;
+      });
       return;
     }
     await new Promise((resolve) => setTimeout(resolve, PAUSE));
