@@ -34,7 +34,7 @@ USE = (
     "INSERT INTO uses (user_id, kind, begins_at, count) VALUES (%s, %s, %s, 1)"
     " ON CONFLICT (user_id, kind) DO UPDATE SET count = uses.count + 1 RETURNING count"
 )
-SAVE = "UPDATE messages SET text = %s WHERE id = %s"
+SAVE = "UPDATE messages SET text = %s WHERE id = %s AND state = 'generating'"
 SAVE_EVERY = 1.0
 COUNT_TOKENS = (
     "INSERT INTO course_tokens (course_id, month, part, used, estimated) VALUES (1, %s, %s, %s, 0)"
