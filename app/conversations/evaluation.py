@@ -211,7 +211,7 @@ class Evaluations:
         seen = [message_id for message_id in whole if message_id < min(under_way, default=inf)]
         values = {
             "result": evaluated.result,
-            "until_message_id": max(seen),
+            "until_message_id": max(seen, default=0),
             "until_decision": conversation.decisions,
             "model": evaluated.model,
             "prompt_version": EVALUATOR_VERSION,

@@ -212,6 +212,8 @@ class Replies:
     def _generate(self, live: LiveReply) -> _Outcome:
         request, secret = self._request(live)
         live.attempts = request.attempts
+        if live.ending:  # before there was anything to give up
+            raise _InterruptedError
 
         def show(piece: str) -> None:
             if not live.append(piece):
@@ -372,8 +374,9 @@ class Replies:
         self._renew([live for live in under_way if live not in overdue])
         told = self._told_to_stop(under_way)
         if told or overdue:
-            ending = threading.Thread(target=self._end_early, args=(told, overdue), daemon=True)
-            ending.start()
+            threading.Thread(
+                target=self._end_early, args=(told, overdue), name="reply-ender", daemon=True
+            ).start()
         grown = [live for live in under_way if len(live.text) > live.saved]
         for begin in range(0, len(grown), SAVED_AT_ONCE):
             self._save_texts(grown[begin : begin + SAVED_AT_ONCE])

@@ -13,6 +13,7 @@ from sqlmodel import select
 from werkzeug.test import TestResponse
 
 from app import create_app
+from app.conversations.live import LiveReply
 from app.conversations.models import Conversation, Message, MessageState
 from app.conversations.safety.flags import raise_flags
 from app.conversations.safety.models import Flag
@@ -213,6 +214,27 @@ def test_a_stop_hangs_up_on_a_model_that_says_nothing(
     assert newest(app).state == "interrupted"
     assert len(fake_model.requests) == 1
     reading.close()
+
+
+def test_a_reply_that_is_stopped_before_a_model_is_asked_asks_none(
+    app: Flask,
+    student: Visitor,
+    conversation_id: int,
+    fake_model: FakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replies = app.extensions["replies"]
+    request = replies._request
+
+    def stopped_meanwhile(live: LiveReply) -> object:
+        replies.stop(live.reply_id)
+        return request(live)
+
+    monkeypatch.setattr(replies, "_request", stopped_meanwhile)
+    last = events(student.send(conversation_id, "Count!"))[-1][1]
+    assert last["state"] == "interrupted"
+    assert newest(app).error_code == "stopped"
+    assert fake_model.requests == []
 
 
 def test_a_stopped_reply_bears_the_name_of_the_model_that_wrote_it(
