@@ -4,14 +4,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-import orjson
-
 from app.llm.choice import ModelChoice
 from app.llm.failures import failure_in_stream
 from app.llm.http import StreamingClient
 from app.llm.interface import StructuredRequest
 from app.llm.model import Request
-from app.llm.reply import Reply, count
+from app.llm.reply import Reply, count, parse
 from app.llm.served import ServedModel
 from app.llm.structured import strict_schema
 from app.llm.turns import turns_of
@@ -67,7 +65,7 @@ class AnthropicReply(Reply):
 
     def read(self, data: bytes) -> str | None:
         """See `Reply.read`."""
-        event = orjson.loads(data)
+        event = parse(data)
         if event["type"] == "content_block_delta":
             delta = event["delta"]
             # Thoughts have neither; a tool's form comes in pieces of JSON.

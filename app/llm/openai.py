@@ -4,14 +4,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-import orjson
-
 from app.llm.choice import ModelChoice
 from app.llm.failures import failure_in_stream
 from app.llm.http import StreamingClient, bearer
 from app.llm.interface import StructuredRequest
 from app.llm.model import Request
-from app.llm.reply import Reply, count
+from app.llm.reply import Reply, count, parse
 from app.llm.served import ServedModel
 from app.llm.structured import in_words, strict_schema
 from app.llm.turns import turns_of
@@ -83,7 +81,7 @@ class OpenAiReply(Reply):
         if data == LAST_EVENT:
             self.done = True
             return None
-        chunk = orjson.loads(data)
+        chunk = parse(data)
         if error := chunk.get("error"):
             raise failure_in_stream(error, self.private)
         self.note_model(chunk.get("model"))

@@ -1,7 +1,10 @@
 """Reading a reply while it is written, whatever form its events have."""
 
+import json
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -13,6 +16,7 @@ from app.text import clean_line, is_blank
 MAX_MODEL_NAME = 200
 MAX_REASON = 40
 MAX_COUNT = 10_000_000  # no call takes more tokens, whatever a server says
+HALF_A_SIGN = re.compile(rb"\\u[dD][89a-fA-F]")
 OUT_OF_ROOM = frozenset({"length", "max_tokens", "model_context_window_exceeded"})
 
 
@@ -28,6 +32,7 @@ class Reply(ABC):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     _named: object = None
+    _half: str = ""
 
     @property
     def complete(self) -> bool:
@@ -38,11 +43,20 @@ class Reply(ABC):
         """Note what an event tells and return the text in it, None at the end. Raises `ModelError`."""
         try:
             text = self.read(data)
-        except (orjson.JSONDecodeError, AttributeError, TypeError, LookupError) as error:
+        except (ValueError, RecursionError, AttributeError, TypeError, LookupError) as error:
             raise ModelError(ModelErrorCode.BAD_ANSWER, "an event that cannot be read") from error
+        if text and (self._half or not text.isascii()):
+            text = self._with_whole_signs(text)
         if text and not self.spoken:
             self.spoken = not is_blank(text)
         return text
+
+    def _with_whole_signs(self, text: str) -> str:
+        """Put a sign together that was cut in two, as servers do that count in halves; a half alone is none."""
+        text, self._half = self._half + text, ""
+        if "\ud800" <= text[-1:] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     @abstractmethod
     def read(self, data: bytes) -> str | None:
@@ -80,6 +94,16 @@ def read_reply(answer: Answer, reply: Reply) -> Pieces:
         if reply.complete:  # whoever has the completion reads no further
             answer.finish()
         answer.close()
+
+
+def parse(data: bytes) -> Any:  # noqa: ANN401 - whatever it is
+    """Decode the JSON of an event, also with half a sign in it. Raises `ValueError`."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        if not HALF_A_SIGN.search(data):
+            raise
+        return json.loads(data)
 
 
 def count(value: object, known: int | None = None) -> int | None:

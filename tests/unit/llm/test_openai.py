@@ -135,6 +135,25 @@ def test_every_dialect_of_streaming_is_read(
     assert whole(adapter, chat_request("Hello"))[0] == "Hi"
 
 
+@pytest.mark.parametrize(
+    ("halves", "text"),
+    [
+        ((r"Well \ud83d", r"\ude00."), "Well 😀."),
+        ((r"\ud83d", r"\ude00\ud83d", r"\ude00"), "😀😀"),
+        ((r"Well \ud83d", "."), "Well \ufffd."),
+        ((r"\ude00 Well.",), "\ufffd Well."),
+    ],
+    ids=["one", "two", "a first half alone", "a second half alone"],
+)
+def test_a_sign_may_come_in_halves(
+    adapter: ModelAdapter, model: FakeModel, halves: tuple[str, ...], text: str
+) -> None:
+    stream = [b'data: {"choices": [{"delta": {"content": "%s"}}]}\n\n' % half.encode() for half in halves]
+    model.send_raw(*stream, DONE)
+
+    assert whole(adapter, chat_request("Hello"))[0] == text
+
+
 def test_a_character_may_be_cut_in_two(adapter: ModelAdapter, model: FakeModel) -> None:
     stream = event(chunk("Grüße 🎉", finish_reason="stop"))
     model.send_raw(*(bytes([byte]) for byte in stream), DONE)
