@@ -302,6 +302,10 @@ def demo(port: int, sandbox_port: int, browser: bool) -> None:
     """Run the tool with a small Canvas look-alike, on this machine alone."""
     try:
         planned = plan_demo(_settings(), port, sandbox_port)
+        if planned.port != port:
+            click.echo(
+                f"Port {port} is taken, perhaps by an earlier demo. This one takes {planned.port}.", err=True
+            )
         prepare_demo(planned)
         model_command = [sys.executable, "-m", "app.cli", "model", "serve"]
         run_demo(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from app.cli import cli
 from app.database import Database
 from app.lti.models import Platform, RegistrationSource, RegistrationState
 from app.lti.registration.platforms import find_platform, note_deployment
+from app.sandbox.demo import Demo
 from tests.support.ports import free_port
 
 ADD = [
@@ -285,6 +287,19 @@ def test_the_demo_refuses_production(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("demo")
     assert result.exit_code == 1
     assert "this machine only" in result.output
+
+
+def test_a_demo_that_finds_its_port_taken_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Demo] = []
+    monkeypatch.setattr("app.cli.prepare_demo", begun.append)
+    monkeypatch.setattr("app.cli.run_demo", lambda *_given, **_more: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("demo", "--port", str(port))
+    assert result.exit_code == 0, result.output
+    assert f"Port {port} is taken" in result.output
+    assert f"This one takes {begun[0].port}." in result.output
+    assert "is taken" not in run("demo", "--port", str(free_port())).output
 
 
 def test_keys_are_rotated_and_listed_newest_first() -> None:
