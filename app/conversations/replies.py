@@ -23,7 +23,8 @@ from app.conversations.performance import Played, ReplyGuard, play
 from app.conversations.prompt import build_request, secret_of
 from app.conversations.recital import Secret
 from app.conversations.safety.findings import Category, Finding, Severity, worst_by_category
-from app.conversations.safety.flags import raise_flags
+from app.conversations.safety.flags import follow_text, raise_flags
+from app.conversations.safety.models import Source
 from app.conversations.safety.safety import Safety
 from app.conversations.safety.watch import UnsafeReplyError
 from app.conversations.service import LEASE, interrupt_abandoned, messages_of
@@ -283,6 +284,8 @@ class Replies:
                 row = {"of": live.reply_id, "by": live.attempt}
                 statement = _INTERRUPTED if withheld is None else _TAKE_BACK
                 if session.connection().execute(statement, row).first():
+                    if withheld is not None:
+                        follow_text(session, live.reply_id, Source.WITHHELD, withheld=withheld)
                     raise_flags(session, live.reply_id, found, withheld=withheld)
 
         _keep_trying(flag, f"what is found in reply {live.reference}")

@@ -19,7 +19,8 @@ from app.conversations.completion import complete
 from app.conversations.models import Conversation, ConversationState, Message, MessageState, ReplyNote
 from app.conversations.prompt import PROMPT_VERSION, pin
 from app.conversations.safety.findings import Finding, fit_around, is_in_danger, self_harm_in
-from app.conversations.safety.flags import notice_for, raise_flags
+from app.conversations.safety.flags import follow_text, notice_for, raise_flags
+from app.conversations.safety.models import Source
 from app.conversations.safety.safety import current_safety
 from app.conversations.standing import latest_conversation, own
 from app.database import insert_rows, utc_now, write_into
@@ -291,7 +292,8 @@ def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> 
     """
     if not conversation.active:
         raise ConversationEndedError(log=f"conversation {conversation.id}")
-    *said, _newest = messages_of(session, conversation)
+    *said, former = messages_of(session, conversation)
+    kept = len(former.replaced) + 1
     if _sent(said) > conversation.max_turns:
         raise TurnsUsedUpError(log=f"conversation {conversation.id}")
     interrupt_abandoned(session, conversation)
@@ -323,6 +325,7 @@ def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> 
         raise TurnInProgressError(log=f"conversation {conversation.id}") from error
     if reply is None:
         raise NothingToRetryError(log=f"reply {reply_id}")
+    follow_text(session, reply.id, Source.REPLACED, by=kept)
     return Turn(said[-1] if said else None, reply, to_write=True, said=said)
 
 

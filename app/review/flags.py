@@ -77,6 +77,7 @@ class FlaggedMessage:
         """What was found, with some of what stands before and after it."""
         text = {
             Source.TEXT: self.message.text,
+            Source.REPLACED: self.message.replaced,
             Source.WITHHELD: self.flag.withheld or "",
             Source.REASON: self.flag.reason or "",
         }[self.flag.source]

@@ -431,6 +431,32 @@ def test_without_javascript_help_is_shown_in_a_conversation_that_has_ended(
     assert page.select_one("main a[href$='/experiences/1/conversation']")
 
 
+def test_what_was_found_in_a_reply_is_shown_as_it_was_once_it_is_tried_again(
+    app: Flask, teacher: Visitor, student: Visitor, conversation_id: int, fake_model: FakeModel
+) -> None:
+    def broken_off(words: str) -> Answer:
+        return make_reply([words, "so"], drop_after=1)
+
+    fake_model.in_turn(
+        broken_off("Well. "),
+        broken_off("I will kill you all tomorrow. "),
+        broken_off("No, I will kill you all today. "),
+        make_reply("Good day."),
+    )
+    student.send(conversation_id, "Hello")
+    excerpts = []
+    for _ in range(3):
+        retry(student, conversation_id, newest(app).id)
+        shown = teacher.page("/flags").select("[data-testid=flag] blockquote")
+        excerpts.append(" | ".join(excerpt.text for excerpt in shown))
+    assert newest(app).text == "Good day."
+    assert "kill you all tomorrow" in excerpts[0]
+    assert ["today" in excerpts[1], "tomorrow" in excerpts[1]] == [True, True]
+    assert "today" in excerpts[2]
+    assert [flag.source for flag in flags(app)] == [Source.REPLACED]
+    assert teacher.page("/flags").select_one("[data-testid=flag] mark").text in "I will kill you all today"
+
+
 def test_what_is_not_committed_is_not_said_to_be_flagged(
     app: Flask, student: Visitor, conversation_id: int, caplog: pytest.LogCaptureFixture
 ) -> None:

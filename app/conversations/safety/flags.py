@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from sqlalchemy import and_, or_
+from sqlalchemy import and_, delete, or_, update
 from sqlmodel import Session, col, select
 
 from app.conversations.models import Conversation, Message, Notice
@@ -68,6 +68,21 @@ def raise_flags(
         ),
         rows,
     )
+
+
+def follow_text(session: Session, message_id: int, source: Source, *, by: int = 0, **copy: str) -> None:
+    """Let the flags in a reply's text point to where that is from now on: ``by`` so many characters, or in a ``copy``.
+
+    They take the place of what was flagged there before for the same reason.
+    """
+    flagged = col(Flag.message_id) == message_id
+    in_text = and_(flagged, col(Flag.source) == Source.TEXT)
+    categories = select(Flag.category).where(in_text)
+    session.execute(
+        delete(Flag).where(flagged, col(Flag.source) == source, col(Flag.category).in_(categories))
+    )
+    moved = {"excerpt_start": Flag.excerpt_start + by, "excerpt_end": Flag.excerpt_end + by}
+    session.execute(update(Flag).where(in_text).values(source=source, **moved, **copy))
 
 
 def _source_of(withheld: str | None, reason: str | None) -> Source:

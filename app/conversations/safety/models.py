@@ -20,11 +20,12 @@ class FlagState(StrEnum):
 class Source(StrEnum):
     """Where that stands which teachers are to look at.
 
-    ``text``: in the message itself; ``withheld``: in what a model wrote and no student was shown; ``reason``: in what a
-    student wrote about a reply that they dislike.
+    ``text``: in the message itself; ``replaced``: in an attempt at it before the last; ``withheld``: in what a model
+    wrote and no student was shown; ``reason``: in what a student wrote about a reply that they dislike.
     """
 
     TEXT = "text"
+    REPLACED = "replaced"
     WITHHELD = "withheld"
     REASON = "reason"
 
@@ -32,7 +33,7 @@ class Source(StrEnum):
 class Flag(SQLModel, table=True):
     """A message that teachers are to look at, once for each source and category of what was found. Trials have none.
 
-    What was found stands from ``excerpt_start`` to before ``excerpt_end`` in the text that ``source`` names: the
+    What was found stands from ``excerpt_start`` to before ``excerpt_end`` in the text that ``source`` names: one of the
     message's own, or a copy in ``withheld`` or in ``reason``. ``resolved_by_id``, ``resolved_at`` and ``note`` are of
     the last decision.
     """

@@ -8,7 +8,7 @@ down_revision = '0012'
 branch_labels = None
 depends_on = None
 
-_SOURCE = sa.Enum('text', 'withheld', 'reason', name='source', native_enum=False, length=20)
+_SOURCE = sa.Enum('text', 'replaced', 'withheld', 'reason', name='source', native_enum=False, length=20)
 _FILL = """
     UPDATE flags SET source = CASE
         WHEN reason IS NOT NULL THEN 'reason'
