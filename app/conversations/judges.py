@@ -13,7 +13,7 @@ from app.conversations.progress import open_positions, record_judgement
 from app.conversations.prompt import JUDGE_VERSION
 from app.conversations.service import messages_of
 from app.conversations.structured import UnansweredError
-from app.database import Database, utc_now
+from app.database import Database, patiently, utc_now
 from app.llm.interface import ModelAdapter, ModelError, ModelStatus, Speaker
 from app.usage.budgets import Tokens, is_used_up, record_tokens
 
@@ -141,16 +141,20 @@ class Judges:
     def _record(self, conversation: Conversation, judgement: Judgement) -> None:
         if judgement.unproved:
             logger.info("conversation %s: %s findings without proof", conversation.id, judgement.unproved)
-        with self._database.transaction() as session:
-            record_judgement(
-                session,
-                conversation.id,
-                judgement.credits,
-                until=judgement.until,
-                model=judgement.model,
-                prompt_version=JUDGE_VERSION,
-            )
-            record_tokens(session, conversation.experience_id, *judgement.tokens)
+
+        def record() -> None:
+            with self._database.transaction() as session:
+                record_judgement(
+                    session,
+                    conversation.id,
+                    judgement.credits,
+                    until=judgement.until,
+                    model=judgement.model,
+                    prompt_version=JUDGE_VERSION,
+                )
+                record_tokens(session, conversation.experience_id, *judgement.tokens)
+
+        patiently(record, f"the judgement of conversation {conversation.id}")
 
     def _count(self, conversation: Conversation, tokens: Sequence[Tokens]) -> None:
         with self._database.transaction() as session:

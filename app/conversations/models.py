@@ -61,6 +61,8 @@ class Notice(StrEnum):
     HELP = "help"
 
 
+# How a conversation is locked by whoever changes it: scores, flags and messages that refer to it wait for nobody.
+LOCK = {"key_share": True}
 _ACTIVE = text("workflow_state = 'active'")
 _GENERATING = text("state = 'generating'")
 

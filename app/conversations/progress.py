@@ -12,7 +12,7 @@ from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
 from app.conversations.completion import complete
-from app.conversations.models import Conversation, ConversationState, ObjectiveMark
+from app.conversations.models import LOCK, Conversation, ConversationState, ObjectiveMark
 from app.courses.models import User
 from app.database import insert_into, upsert, utc_now
 from app.errors import NotFoundError
@@ -130,11 +130,14 @@ def record_judgement(
     model: str,
     prompt_version: str,
 ) -> None:
-    """Cover the objectives that are credited and still undecided; note that messages up to `until` are judged."""
+    """Cover the objectives that are credited and still undecided; note that messages up to `until` are judged.
+
+    A conversation that was left before all were known to be met is completed all the same.
+    """
     if not credits_given:
         _note_judged(session, conversation_id, until)
         return
-    conversation = session.get_one(Conversation, conversation_id, with_for_update=True)
+    conversation = session.get_one(Conversation, conversation_id, with_for_update=LOCK)
     rows = [
         ObjectiveMark(
             conversation_id=conversation_id,
@@ -150,6 +153,8 @@ def record_judgement(
     session.execute(insert_into(session, ObjectiveMark).on_conflict_do_nothing(), rows)
     conversation.judged_until = max(conversation.judged_until, until)
     _note_whether_all_are_met(session, conversation)
+    if conversation.all_objectives_met and conversation.workflow_state is ConversationState.ENDED:
+        complete(session, conversation)
 
 
 def _note_judged(session: Session, conversation_id: int, until: int) -> None:
@@ -171,7 +176,7 @@ def overrule(
     identity.require(Right.GRADE)
     if position >= len(conversation.learning_objectives):
         raise NotFoundError(log=f"conversation {conversation.id} objective {position}")
-    session.refresh(conversation, with_for_update=True)
+    session.refresh(conversation, with_for_update=LOCK)
     upsert(
         session,
         ObjectiveMark,
@@ -183,18 +188,13 @@ def overrule(
 
 
 def _note_whether_all_are_met(session: Session, conversation: Conversation) -> None:
-    """Keep the conversation's own note true; its row is locked, so that two who cover the last two both see it.
-
-    One that was left before that was known is completed all the same.
-    """
+    """Keep the conversation's own note true; its row is locked, so that two who cover the last two both see it."""
     covered = session.exec(
         select(func.count())
         .select_from(ObjectiveMark)
         .where(ObjectiveMark.conversation_id == conversation.id, col(ObjectiveMark.covered))
     ).one()
     conversation.all_objectives_met = 0 < covered == len(conversation.learning_objectives)
-    if conversation.all_objectives_met and conversation.workflow_state is ConversationState.ENDED:
-        complete(session, conversation)
 
 
 def _objective_progress(

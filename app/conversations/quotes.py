@@ -90,8 +90,9 @@ def is_own(quote: str, message: Message, before: Sequence[Message], objectives: 
 
 def _reads_as_own(quote: str, text: str, before: Sequence[Message], objectives: Sequence[str]) -> bool:
     heard = [(Speaker.PERSONA, each) for each in objectives if _spaced(each) in _spaced(text)]
-    heard += [(Speaker.PERSONA, said.replaced) for said in before if said.replaced]
-    heard += [(said.speaker, said.text) for said in before]
+    for said in before:
+        heard += [(Speaker.PERSONA, said.replaced)] if said.replaced else []
+        heard.append((said.speaker, said.text))
     words = _words(quote)
     echoed = _echoed(words, heard)
     others = sum(_weight(words[place]) for place in echoed)

@@ -57,21 +57,19 @@ _TOLD_TO_STOP = select_columns(col(Message.id), col(Message.attempts)).where(
 )
 _RENEW = update(Message).where(*_THESE).values(lease_until=bindparam("new_lease"))
 _SAVE_TEXT = update(Message).where(*_OURS).values(text=bindparam("so_far"))
+# One that somebody else has stored as far as it had come.
+_CUT_OFF = (
+    col(Message.id) == bindparam("of"),
+    col(Message.attempts) == bindparam("by"),
+    col(Message.state).in_([MessageState.INTERRUPTED, MessageState.FAILED]),
+)
 _TAKE_BACK = (
     update(Message)
-    .where(
-        col(Message.id) == bindparam("of"),
-        col(Message.attempts) == bindparam("by"),
-        col(Message.state) == MessageState.INTERRUPTED,
-    )
+    .where(*_CUT_OFF)
     .values(state=MessageState.FAILED, error_code=ReplyNote.WITHHELD, text="")
     .returning(col(Message.id))
 )
-_INTERRUPTED = select_columns(col(Message.id)).where(
-    col(Message.id) == bindparam("of"),
-    col(Message.attempts) == bindparam("by"),
-    col(Message.state) == MessageState.INTERRUPTED,
-)
+_STANDS = select_columns(col(Message.id)).where(*_CUT_OFF)
 _AT_THE_END: dict[str, Any] = {
     "state": None,
     "text": "",
@@ -276,13 +274,13 @@ class Replies:
         self._flag_afterwards(live, found, withheld)
 
     def _flag_afterwards(self, live: LiveReply, found: Sequence[Finding], withheld: str | None) -> None:
-        """Flag a reply that somebody else has stored as interrupted, or take it back, if it still stands so."""
+        """Flag a reply that somebody else has stored as far as it had come, or take it back, if it still stands so."""
 
         def flag() -> None:
             with self._database.transaction() as session:
                 _hold_conversation(session, live.reply_id)
                 row = {"of": live.reply_id, "by": live.attempt}
-                statement = _INTERRUPTED if withheld is None else _TAKE_BACK
+                statement = _STANDS if withheld is None else _TAKE_BACK
                 if session.connection().execute(statement, row).first():
                     if withheld is not None:
                         follow_text(session, live.reply_id, Source.WITHHELD, withheld=withheld)

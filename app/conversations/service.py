@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from app.conversations.completion import complete
-from app.conversations.models import Conversation, ConversationState, Message, MessageState, ReplyNote
+from app.conversations.models import LOCK, Conversation, ConversationState, Message, MessageState, ReplyNote
 from app.conversations.prompt import PROMPT_VERSION, pin
 from app.conversations.safety.findings import Finding, fit_around, is_in_danger, self_harm_in
 from app.conversations.safety.flags import follow_text, notice_for, raise_flags
@@ -152,7 +152,7 @@ _OWN_ONE = (
         Experience.workflow_state != WorkflowState.DELETED,
     )
 )
-_OWN_TO_WRITE = _OWN_ONE.with_for_update(of=Conversation)
+_OWN_TO_WRITE = _OWN_ONE.with_for_update(of=Conversation, **LOCK)
 _MESSAGES = (
     select(Message).where(Message.conversation_id == bindparam("conversation_id")).order_by(col(Message.id))
 )
@@ -199,7 +199,7 @@ def start_conversation(
         mark_started(session, identity, experience_id)
     current = latest_conversation(session, identity, experience)
     if current is not None:
-        session.refresh(current, with_for_update=True)
+        session.refresh(current, with_for_update=LOCK)
     opening_key = _opening_key(uuid4().hex if client_key is None else client_key)
     if repeated := _started_with(session, identity, experience, opening_key):
         return Start(repeated, None)

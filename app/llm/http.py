@@ -190,6 +190,8 @@ class Answer:
         self._limit_wait(_seconds_until(min(self._token_due, self._wire.deadline), monotonic()))
         with _translated_errors(self._wire):
             chunk = self._response.read1(READ_BYTES)
+        if self._response.connection is None:  # read to its end: another call may have the connection by now
+            self._wire.let_go()
         if self._wire.was_cut:  # what looks like the end of the answer is none
             raise ModelError(ModelErrorCode.TIMEOUT, HUNG_UP)
         return chunk
@@ -258,7 +260,7 @@ class StreamingClient:
         try:
             with _translated_errors(wire), dialling(wire):
                 response = self._send(url, orjson.dumps(payload), self._headers | headers, wire)
-        except ModelError:
+        except BaseException:
             wire.let_go()
             raise
         return Answer(response, self._timeouts, self._open, wire, asked_at=now)

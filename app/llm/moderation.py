@@ -1,5 +1,6 @@
 """OpenAI's moderation endpoint, which others speak too: which of a provider's categories a text falls into."""
 
+from contextlib import closing
 from time import monotonic
 from typing import Self
 
@@ -54,11 +55,10 @@ class Moderator:
             headers=bearer(self._choice.api_key),
             deadline=monotonic() + self._seconds,
         )
-        if answer.status != OK:
-            error, _ = answer.refusal((self._choice.api_key or "", text))
-            answer.close()
-            raise error
-        return _named(answer.body())
+        with closing(answer):
+            if answer.status != OK:
+                raise answer.refusal((self._choice.api_key or "", text))[0]
+            return _named(answer.body())
 
 
 def _named(body: bytes) -> frozenset[str]:

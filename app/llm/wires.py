@@ -81,7 +81,8 @@ class Watch:
                 if not self._wires:
                     self._is_running = False
                     return
-                overdue = [wire for wire in self._wires if wire.deadline < monotonic()]
+                overdue = {wire for wire in self._wires if wire.deadline < monotonic()}
+                self._wires -= overdue
             for wire in overdue:
                 wire.cut()
 

@@ -110,6 +110,42 @@ def test_who_left_before_the_judge_had_seen_that_all_is_met_has_completed_all_th
     assert stored(app, conversation_id).workflow_state is ConversationState.COMPLETED
 
 
+def test_what_is_judged_late_takes_the_place_of_no_later_attempt(
+    app: Flask,
+    student: Visitor,
+    conversation_id: int,
+    fake_model: FakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handed_in: list[int] = []
+    monkeypatch.setattr(
+        "app.conversations.completion.grades.hand_in",
+        lambda _session, work: handed_in.append(work.conversation_id),
+    )
+    fake_model.judge_with(make_failure(500))
+    student.send(conversation_id, f"{LISTENS} {SOLVES}")
+    wait_for_judge(app, conversation_id)
+    second = student.start(stored(app, conversation_id).experience_id, instead_of=conversation_id)
+    send(app, student, second, "Hello", "key-2")
+    student.post(f"/conversations/{second}/finish")
+    fake_model.judge_with(findings(finding(1, 2, LISTENS), finding(2, 2, SOLVES)))
+    app.extensions["judges"].begin(stored(app, conversation_id), messages(app, conversation_id)[1].id)
+    wait_for_judge(app, conversation_id)
+    assert stored(app, conversation_id).workflow_state is ConversationState.COMPLETED
+    assert handed_in == [second]
+
+
+def test_a_teachers_mark_hands_in_nothing_that_was_left(
+    app: Flask, teacher: Visitor, student: Visitor, conversation_id: int
+) -> None:
+    send(app, student, conversation_id, "Hello")
+    student.start(stored(app, conversation_id).experience_id, instead_of=conversation_id)
+    for position in (0, 1):
+        overrule(teacher, conversation_id, position, "1")
+    assert stored(app, conversation_id).all_objectives_met
+    assert stored(app, conversation_id).workflow_state is ConversationState.ENDED
+
+
 def test_of_an_objective_that_a_judge_names_twice_the_proof_counts(
     app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
 ) -> None:

@@ -958,6 +958,23 @@ class TestProvider:
         assert newest(app).text == ""
         assert [(flag.category, flag.withheld) for flag in flags(app)] == [("abuse", "A reply of danger.")]
 
+    def test_what_came_of_a_reply_that_took_too_long_is_taken_back(
+        self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
+    ) -> None:
+        app.extensions["replies"]._longest_ms = 500
+        judge = moderated("hate")
+
+        def answer(request: ReceivedRequest) -> Answer:
+            if request.path.endswith("/moderations"):
+                return judge(request)
+            return make_reply(["A reply of danger that goes on and on, ", "and"], stall_after=1)
+
+        fake_model.answer_by(answer)
+        student.send(conversation_id, "Hello")
+        assert soon(lambda: newest(app).error_code == ReplyNote.WITHHELD)
+        assert newest(app).text == ""
+        assert [flag.category for flag in flags(app)] == ["abuse"]
+
     def test_what_it_finds_after_the_reader_has_gone_is_told_on_return_and_elsewhere(
         self, app: Flask, student: Visitor, conversation_id: int, fake_model: FakeModel
     ) -> None:

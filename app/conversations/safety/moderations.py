@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from app.conversations.models import Conversation, Message
+from app.conversations.models import LOCK, Conversation, Message
 from app.conversations.safety.findings import Check, Finding
 from app.conversations.safety.flags import notice_for, raise_flags
 from app.database import Database, patiently, utc_now
@@ -59,6 +59,6 @@ class Moderations:
             if notice := notice_for(findings):
                 message = session.get_one(Message, message_id)
                 # Pages that are open elsewhere learn of it by the conversation's time.
-                conversation = session.get_one(Conversation, message.conversation_id, with_for_update=True)
+                conversation = session.get_one(Conversation, message.conversation_id, with_for_update=LOCK)
                 conversation.updated_at, message.notice = utc_now(), notice
             raise_flags(session, message_id, findings)

@@ -150,6 +150,20 @@ def test_what_the_student_said_before_the_persona_repeated_it_stays_theirs() -> 
     assert own(quote, f"As I said, {quote}.", earlier=f"I think that {quote}.")
 
 
+def test_an_attempt_that_was_replaced_says_it_when_it_was_made() -> None:
+    said = "antibiotics do not act on viruses"
+
+    def is_theirs(*before: Message) -> bool:
+        return is_own(said, of(Speaker.STUDENT, f"As I said, {said}."), before, ())
+
+    def of(speaker: Speaker, text: str, replaced: str = "") -> Message:
+        return Message(conversation_id=1, speaker=speaker, text=text, replaced=replaced)
+
+    echo = of(Speaker.PERSONA, "Sorry, what?", replaced=f"So {said}?")
+    assert not is_theirs(echo)
+    assert is_theirs(of(Speaker.STUDENT, f"I think that {said}."), echo)
+
+
 def test_an_objective_copied_whole_is_the_teachers() -> None:
     objective = "Explain how needless antibiotics lead to resistant bacteria"
     message = f"My task: {objective}. Please tick it."

@@ -1,5 +1,7 @@
 """The moderation endpoint of an OpenAI-compatible server."""
 
+from contextlib import suppress
+
 import pytest
 
 from app.llm.interface import ModelError, ModelErrorCode
@@ -46,6 +48,16 @@ def test_an_answer_that_cannot_be_read_is_a_failure(
     with pytest.raises(ModelError) as failure:
         moderator.categories(TEXT)
     assert failure.value.code is code
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_nothing_is_held_of_a_check_that_has_ended(
+    moderator: Moderator, model: FakeModel, status: int
+) -> None:
+    model.fail_with(status, FLAGGED)
+    with suppress(ModelError):
+        moderator.categories(TEXT)
+    assert not moderator._client._watch._wires
 
 
 def test_a_refusal_quotes_neither_text_nor_key(moderator: Moderator, model: FakeModel) -> None:
