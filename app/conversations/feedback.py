@@ -13,12 +13,11 @@ from app.conversations.models import Conversation, Message, MessageState, Notice
 from app.conversations.safety.findings import Finding, fit_around, self_harm_in
 from app.conversations.safety.flags import notice_for, raise_flags
 from app.conversations.safety.safety import current_safety
-from app.conversations.service import LOOKED_AT, reply_for
+from app.conversations.service import LOOKED_AT, read_text, reply_for
 from app.database import UtcDateTime, text_enum, upsert, utc_now
 from app.errors import ConflictError, FieldError, InvalidInputError, NotFoundError
 from app.identity import Identity
 from app.llm.interface import Speaker
-from app.text import clean_text
 
 MAX_FEEDBACK = 1_000
 
@@ -153,7 +152,7 @@ def _hear(reply: Message, vote: object, feedback_message: object) -> _Heard:
     A reason of self-harm is taken whatever stands against it, as much of it as fits; with a vote that is none it is a
     dislike's.
     """
-    reason = clean_text(feedback_message) if isinstance(feedback_message, str) else ""
+    reason = read_text(feedback_message) if isinstance(feedback_message, str) else ""
     findings = current_safety().look_at(reason[:LOOKED_AT], Speaker.STUDENT)
     found = self_harm_in(findings)
     if found is not None:

@@ -267,7 +267,7 @@ def send_message(
     message that the sender has read, where that is known: a conversation that has gone on since is not forked. Raises
     an `AppError` for what cannot be sent now, unless it speaks of self-harm (`_hear`).
     """
-    messages, text = messages_of(session, conversation), clean_text(text.strip()[:MOST_READ])
+    messages, text = messages_of(session, conversation), read_text(text)
     try:
         key = _message_key(client_key)
         if repeated := _turn_in(messages, key, text):
@@ -278,6 +278,11 @@ def send_message(
         return repeated or _add_turn(session, conversation, messages, _kept_of(text, messages, refusal), key)
     heard = _hear(session, conversation, messages, text, seen)
     return _add_turn(session, conversation, messages, heard, key)
+
+
+def read_text(given: str) -> str:
+    """Return what somebody has written as it is kept; of what is endless, as much as anybody looks at."""
+    return clean_text(given.strip()[:MOST_READ])
 
 
 def may_be_retried(session: Session, conversation: Conversation, reply: Message) -> bool:
@@ -293,7 +298,7 @@ def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> 
     if not conversation.active:
         raise ConversationEndedError(log=f"conversation {conversation.id}")
     *said, former = messages_of(session, conversation)
-    kept = len(former.replaced) + 1
+    moved = len(former.replaced) + 1  # so far on does its text stand among what came of earlier attempts
     if _sent(said) > conversation.max_turns:
         raise TurnsUsedUpError(log=f"conversation {conversation.id}")
     interrupt_abandoned(session, conversation)
@@ -325,7 +330,7 @@ def retry_reply(session: Session, conversation: Conversation, reply_id: int) -> 
         raise TurnInProgressError(log=f"conversation {conversation.id}") from error
     if reply is None:
         raise NothingToRetryError(log=f"reply {reply_id}")
-    follow_text(session, reply.id, Source.REPLACED, by=kept)
+    follow_text(session, reply.id, Source.REPLACED, by=moved)
     return Turn(said[-1] if said else None, reply, to_write=True, said=said)
 
 

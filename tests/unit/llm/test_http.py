@@ -1,7 +1,10 @@
 """How an answer is read, block by block."""
 
+import socket
 from collections.abc import Sequence
 from time import monotonic
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -23,7 +26,7 @@ class Response:
     """What a server has sent, a block at each reading."""
 
     status = 200
-    connection = None
+    connection: Any = None
 
     def __init__(self, blocks: Sequence[bytes]) -> None:
         self._blocks = iter(blocks)
@@ -69,3 +72,25 @@ def test_who_has_many_answers_open_pauses_longer(pauses: list[float]) -> None:
 )
 def test_no_pause_is_too_short_or_too_long(answers: int, seconds: float) -> None:
     assert pause_seconds(answers) == seconds
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["to its end", "in part"])
+def test_an_answer_that_is_read_to_its_end_has_no_more_to_do_with_its_connection(
+    pauses: list[float], is_read: bool
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        response = Response([WORD, WORD])
+        response.connection = None if is_read else SimpleNamespace(sock=ours)
+        wire = Wire(monotonic() + 60, Watch())
+        wire.hold(ours)
+        reading = Answer(response, Timeouts(5, 5, 5, 60), set(), wire, asked_at=monotonic())
+        next(reading.texts(bytes.decode))
+        wire.cut()
+        theirs.setblocking(False)
+        if is_read:
+            with pytest.raises(BlockingIOError):
+                theirs.recv(1)  # whoever has the connection now is not cut off
+        else:
+            assert theirs.recv(1) == b""
+        reading.close()
