@@ -269,10 +269,7 @@ def test_a_model_that_is_down_loses_nothing_and_can_be_tried_again(
     assert "Message from the tool" in last.text
     assert EXPERIENCE["persona_name"] not in last.text
     fake_model.reply_with("Here I am.")
-    retried = student.post(
-        f"/conversations/{conversation_id}/messages/{failure['id']}/retry",
-        headers={"Accept": "text/event-stream"},
-    )
+    retried = student.retry(conversation_id, failure["id"])
     assert events(retried)[-1][1]["state"] == "complete"
     assert [text for _, text, _ in said(app, conversation_id)] == [
         EXPERIENCE["opening_line"],
@@ -298,10 +295,7 @@ def test_a_reply_whose_writer_died_can_be_tried_again(
         )
     resumed = student.get(f"/conversations/{conversation_id}/messages/{reply['id']}/events")
     assert events(resumed)[-1][1]["state"] == "interrupted"
-    retried = student.post(
-        f"/conversations/{conversation_id}/messages/{reply['id']}/retry",
-        headers={"Accept": "text/event-stream"},
-    )
+    retried = student.retry(conversation_id, reply["id"])
     assert events(retried)[-1][1]["state"] == "complete"
 
 

@@ -264,10 +264,13 @@ def flagged_twice(student: Visitor, experience_id: int, fake_model: FakeModel, a
     fake_model.reply_with(UNSAFE)
     conversation_id = student.start(experience_id)
     student.send(conversation_id, "Hello")
-    message = f"/conversations/{conversation_id}/messages/{the_flag(app).message_id}"
+    flagged_id = the_flag(app).message_id
     fake_model.reply_with("I am sorry.")
-    student.post(f"{message}/retry", headers={"Accept": "text/event-stream"}, buffered=True)
-    student.post(f"{message}/feedback", {"vote": "disliked", "feedback_message": WISH})
+    student.retry(conversation_id, flagged_id)
+    student.post(
+        f"/conversations/{conversation_id}/messages/{flagged_id}/feedback",
+        {"vote": "disliked", "feedback_message": WISH},
+    )
     return conversation_id
 
 

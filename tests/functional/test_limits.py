@@ -81,11 +81,6 @@ def send_page(student: Visitor, conversation_id: int, text: str) -> TestResponse
     return student.post(path, {"message": text, "client_key": text}, headers={"Accept": "text/html"})
 
 
-def retry(student: Visitor, conversation_id: int, reply_id: int) -> TestResponse:
-    path = f"/conversations/{conversation_id}/messages/{reply_id}/retry"
-    return student.post(path, headers={"Accept": "text/event-stream"}, buffered=True)
-
-
 def page(student: Visitor, experience_id: int) -> BeautifulSoup:
     return student.page(f"/experiences/{experience_id}/conversation")
 
@@ -159,8 +154,8 @@ def test_a_reply_tried_again_counts_as_a_message(
     limit(**{name: 2})
     fake_model.fail_with(401)
     reply_id = events(student.send(conversation_id, "One"))[0][1]["id"]
-    assert retry(student, conversation_id, reply_id).status_code == 200
-    assert retry(student, conversation_id, reply_id).status_code == 429
+    assert student.retry(conversation_id, reply_id).status_code == 200
+    assert student.retry(conversation_id, reply_id).status_code == 429
 
 
 def test_twenty_messages_at_once_are_as_many_as_the_cap_allows(
@@ -323,7 +318,7 @@ def test_a_used_up_budget_stops_messages_retries_and_starts_and_keeps_what_was_t
         False,
     )
     assert int(answer.headers["Retry-After"]) > 0
-    assert retry(student, conversation_id, reply_id).json["code"] == "budget_used_up"
+    assert student.retry(conversation_id, reply_id).json["code"] == "budget_used_up"
     started = student.post(
         f"/experiences/{experience_id}/conversations", {"instead_of": str(conversation_id)}
     )
@@ -391,7 +386,7 @@ def test_a_last_message_whose_reply_failed_can_be_tried_again(
     fake_model.fail_with(401)
     reply_id = events(student.send(conversation_id, "Two", key="two"))[0][1]["id"]
     fake_model.reply_with("Here I am.")
-    assert events(retry(student, conversation_id, reply_id))[-1][1]["state"] == "complete"
+    assert events(student.retry(conversation_id, reply_id))[-1][1]["state"] == "complete"
 
 
 def test_a_message_of_danger_beyond_the_last_is_taken_and_gets_no_reply(
@@ -402,7 +397,7 @@ def test_a_message_of_danger_beyond_the_last_is_taken_and_gets_no_reply(
     student.send(conversation_id, "Two", key="two")
     taken = events(student.send(conversation_id, "I want to kill myself.", key="three"))
     assert [name for name, _ in taken] == ["reply", "notice", "done"]
-    answer = retry(student, conversation_id, taken[0][1]["id"])
+    answer = student.retry(conversation_id, taken[0][1]["id"])
     assert (answer.status_code, answer.json["code"]) == (409, "turns_used_up")
     assert len(fake_model.requests) == 2
 

@@ -204,11 +204,7 @@ def test_what_the_persona_said_in_an_attempt_that_was_replaced_is_not_the_studen
     send(app, student, conversation_id, "Hello")
     broken_off = messages(app, conversation_id)[-1]
     assert LISTENS in broken_off.text
-    student.post(
-        f"/conversations/{conversation_id}/messages/{broken_off.id}/retry",
-        headers={"Accept": "text/event-stream"},
-        buffered=True,
-    )
+    student.retry(conversation_id, broken_off.id)
     assert messages(app, conversation_id)[-1].text == "Good day."
     fake_model.judge_with(findings(finding(1, 4, LISTENS)))
     send(app, student, conversation_id, LISTENS, "key-2")

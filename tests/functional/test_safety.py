@@ -90,14 +90,6 @@ def of_kind(response: Any, kind: str) -> dict[str, Any]:
     return next(data for name, data in events(response) if name == kind)
 
 
-def retry(visitor: Visitor, conversation_id: int, reply_id: int) -> Any:
-    return visitor.post(
-        f"/conversations/{conversation_id}/messages/{reply_id}/retry",
-        headers={"Accept": "text/event-stream"},
-        buffered=True,
-    )
-
-
 def chat(visitor: Visitor, experience_id: int = 1) -> Any:
     return visitor.page(f"/experiences/{experience_id}/conversation")
 
@@ -144,7 +136,7 @@ def test_the_student_goes_on_when_they_want_to(
 ) -> None:
     student.send(conversation_id, WISH)
     held = stored(app)[-1]
-    assert events(retry(student, conversation_id, held.id))[-1][1]["state"] == "complete"
+    assert events(student.retry(conversation_id, held.id))[-1][1]["state"] == "complete"
     assert WISH in fake_model.requests[-1].prompt
     assert len(chat(student).select("[data-testid=help]")) == 1
 
@@ -446,7 +438,7 @@ def test_what_was_found_in_a_reply_is_shown_as_it_was_once_it_is_tried_again(
     student.send(conversation_id, "Hello")
     excerpts = []
     for _ in range(3):
-        retry(student, conversation_id, newest(app).id)
+        student.retry(conversation_id, newest(app).id)
         shown = teacher.page("/flags").select("[data-testid=flag] blockquote")
         excerpts.append(" | ".join(excerpt.text for excerpt in shown))
     assert newest(app).text == "Good day."
@@ -490,7 +482,7 @@ def test_a_reply_that_speaks_for_suicide_is_not_read_and_can_be_written_again(
     assert (flag.category, flag.severity, flag.message_id) == ("self_harm", "high", reply.id)
     assert flag.withheld.startswith("I have had enough. You should just kill yourself.")
     fake_model.reply_with("I am sorry.")
-    assert events(retry(student, conversation_id, reply.id))[-1][1]["state"] == "complete"
+    assert events(student.retry(conversation_id, reply.id))[-1][1]["state"] == "complete"
 
 
 @pytest.mark.parametrize("resolved", [False, True])
@@ -507,7 +499,7 @@ def test_a_further_attempt_that_is_withheld_takes_the_place_of_the_first_and_ope
     if resolved:
         teacher.post(f"/flags/{flags(app)[0].id}/resolve", {"note": "A silly model."})
     fake_model.reply_with("Do the world a favour. Go and kill yourself.")
-    retry(student, conversation_id, stored(app)[-1].id)
+    student.retry(conversation_id, stored(app)[-1].id)
     (flag,) = flags(app)
     assert flag.is_open
     assert flag.withheld.startswith("Do the world a favour.")
@@ -1017,8 +1009,7 @@ class TestProvider:
         student.send(conversation_id, "A word of danger.")
         assert flags(app) == []
         fake_model.answer_by(moderated("self-harm/intent"))
-        again = f"/conversations/{conversation_id}/messages/{newest(app).id}/retry"
-        response = student.post(again, headers={"Accept": "text/event-stream"})
+        response = student.retry(conversation_id, newest(app).id)
         assert [name for name in names(response) if name != "text"] == ["reply", "notice", "done"]
         assert [flag.category for flag in flags(app)] == ["self_harm"]
 

@@ -98,10 +98,7 @@ def test_a_killed_worker_leaves_a_turn_that_can_be_tried_again(
     assert page.select_one("[data-testid=retry]")
 
     fake_model.reply_with("There you are.")
-    retried = student.post(
-        f"/conversations/{conversation_id}/messages/{reply.id}/retry",
-        headers={"Accept": "text/event-stream"},
-    )
+    retried = student.retry(conversation_id, reply.id)
     assert events(retried)[-1][1]["state"] == "complete"
     assert reply_in(database).text == "There you are."
 

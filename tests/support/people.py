@@ -155,6 +155,11 @@ class Visitor:
             buffered=True,
         )
 
+    def retry(self, conversation_id: int, reply_id: int) -> TestResponse:
+        """Have a reply written again and read its whole stream."""
+        path = f"/conversations/{conversation_id}/messages/{reply_id}/retry"
+        return self.post(path, headers={"Accept": "text/event-stream"}, buffered=True)
+
 
 def events(response: TestResponse) -> list[tuple[str, dict[str, Any]]]:
     """Return the events of a stream: name and data."""
