@@ -4,9 +4,11 @@ A day is UTC's and a minute the clock's: counts begin anew with each.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from flask_babel import LazyString
@@ -97,14 +99,15 @@ _LIMITS: dict[Kind, tuple[Limit, ...]] = {
 
 
 def spend(session: Session, user_id: int, kind: Kind) -> None:
-    """Count that a person does something, in the transaction that does it. Two statements at most.
+    """Count that a person does something, in the transaction that does it. One statement.
 
     Lock a conversation before, never after. Raises `RateLimitedError` where it is too much: who commits then has it
     counted in part.
     """
-    now = utc_now()
-    for limit in _LIMITS[kind]:
-        if not _counted(session, user_id, limit, now):
+    now, limits = utc_now(), _LIMITS[kind]
+    counted = _count(session, user_id, limits, now)
+    for limit in limits:
+        if limit.name not in counted:
             raise RateLimitedError(
                 limit.message, retry_after=limit.seconds_left(now), log=f"{limit.name} are used up"
             )
@@ -127,25 +130,50 @@ def forget_old_uses(session: Session) -> None:
     )
 
 
-def _counted(session: Session, user_id: int, limit: Limit, now: datetime) -> bool:
-    """Count one more, unless it would be one too many."""
-    row = {"user_id": user_id, "kind": limit.name, "begins_at": limit.window(now), "most": limit.most}
-    return session.connection().scalar(_one_more(session), row) is not None
+def _count(session: Session, user_id: int, limits: Sequence[Limit], now: datetime) -> set[str]:
+    """Count one more for each limit, unless it would be one too many; return the names of those that were counted."""
+    rows: dict[str, Any] = {"user_id": user_id}
+    for number, limit in enumerate(limits):
+        rows |= {
+            f"kind_{number}": limit.name,
+            f"begins_at_{number}": limit.window(now),
+            f"most_{number}": limit.most,
+        }
+    return set(session.connection().scalars(_ONE_MORE[len(limits)](session), rows))
 
 
-def _complete(insert: Any) -> Any:  # noqa: ANN401 - each database has its own INSERT
-    """Make it count one more and return the count, or return nothing where that would be over ``most``."""
-    fresh = insert.values(**{name: bindparam(name) for name in ("user_id", "kind", "begins_at")}, count=1)
+def _complete(limits: int, insert: Any) -> Any:  # noqa: ANN401 - each database has its own INSERT
+    """Make it count one more for each of so many limits, but for those of which that would be over ``most``."""
+    fresh = insert.values(
+        [
+            {
+                "user_id": bindparam("user_id"),
+                "kind": bindparam(f"kind_{number}"),
+                "begins_at": bindparam(f"begins_at_{number}"),
+                "count": 1,
+            }
+            for number in range(limits)
+        ]
+    )
     # A machine whose clock is behind counts in the window that others have begun.
     begins_anew = col(Use.begins_at) < fresh.excluded.begins_at
+    most = case(
+        *(
+            (fresh.excluded.kind == bindparam(f"kind_{number}"), bindparam(f"most_{number}", type_=Integer))
+            for number in range(limits)
+        )
+    )
     return fresh.on_conflict_do_update(
         index_elements=["user_id", "kind"],
         set_={
             "begins_at": case((begins_anew, fresh.excluded.begins_at), else_=col(Use.begins_at)),
             "count": case((begins_anew, 1), else_=col(Use.count) + 1),
         },
-        where=or_(begins_anew, col(Use.count) < bindparam("most", type_=Integer)),
-    ).returning(col(Use.count))
+        where=or_(begins_anew, col(Use.count) < most),
+    ).returning(col(Use.kind))
 
 
-_one_more = prepared_insert(Use, _complete)
+_ONE_MORE = {
+    limits: prepared_insert(Use, partial(_complete, limits))
+    for limits in {len(each) for each in _LIMITS.values()}
+}
