@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.25
 # Of the graceful timeout, so much is kept for storing what is not whole: at its end the worker is killed.
 SETTLING_SECONDS = 5
+# Python would look through whatever hundreds of replies under way are made of after each 700 objects more, and find
+# next to nothing; so much of what may be garbage is a few megabytes.
+GARBAGE_AFTER = (20_000, 20, 50)
 
 
 class Worker(GeventWorker):
@@ -33,6 +36,7 @@ class Worker(GeventWorker):
         farewell = threading.Thread(target=self._say_farewell, name="farewell", daemon=True)
         farewell.start()
         gc.freeze()  # what the application is made of is never garbage, and need not be looked through for it
+        gc.set_threshold(*GARBAGE_AFTER)
         try:
             super().run()
         finally:
