@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from app.review.flag_views import blueprint as flags
     from app.review.views import blueprint as review
     from app.settings import load_settings
+    from app.usage.meter import TokenMeter
 
     settings = settings or load_settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -47,19 +48,22 @@ def create_app(settings: Settings | None = None) -> Flask:
     Babel(app, locale_selector=web.choose_locale)
     errors.init_app(app)
     model, judge, safety = build_adapter(settings), build_judge(settings), Safety.from_settings(settings)
+    meter = TokenMeter(database)
     app.extensions.update(
         model=model,
         safety=safety,
+        meter=meter,
         moderations=Moderations(database, safety.beside),
         replies=Replies(
             database,
             model,
             safety,
+            meter,
             max_tokens=settings.llm_max_tokens,
             turn_seconds=settings.llm_turn_timeout,
         ),
-        judges=Judges(database, judge),
-        evaluations=Evaluations(database, judge, safety),
+        judges=Judges(database, judge, meter),
+        evaluations=Evaluations(database, judge, safety, meter),
     )
     csrf = CSRFProtect(app)
     init_lti(app, settings, database, csrf)

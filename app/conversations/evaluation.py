@@ -33,7 +33,8 @@ from app.identity import Identity, Right
 from app.llm.demo import Demo, demo_named
 from app.llm.interface import ModelAdapter, ModelErrorCode, ModelStatus, Speaker
 from app.usage.allowances import Kind, spend
-from app.usage.budgets import Tokens, record_tokens, require_budget
+from app.usage.budgets import require_budget
+from app.usage.meter import TokenMeter
 
 logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=20)
@@ -125,8 +126,8 @@ def desk_of(session: Session, conversation: Conversation) -> Desk:
 class Evaluations:
     """Makes evaluations, for those who may read the conversation: that is for the caller to find out."""
 
-    def __init__(self, database: Database, model: ModelAdapter, safety: Safety) -> None:
-        self._database, self._model, self._safety = database, model, safety
+    def __init__(self, database: Database, model: ModelAdapter, safety: Safety, meter: TokenMeter) -> None:
+        self._database, self._model, self._safety, self._meter = database, model, safety, meter
 
     def status(self) -> ModelStatus:
         """Say which model evaluates."""
@@ -180,36 +181,41 @@ class Evaluations:
     def _make(self, conversation_id: int, claim: str) -> None:
         """Make the evaluation that was claimed, and store it or why it failed. Never raises."""
         with self._renewing(claim):
-            outcome, tokens = self._outcome(conversation_id)
+            outcome = self._outcome(conversation_id)
         what = f"the evaluation of conversation {conversation_id}"
         try:
-            patiently(lambda: self._store(conversation_id, claim, outcome, tokens), what)
+            patiently(lambda: self._store(claim, outcome), what)
         except SQLAlchemyError:
             # Its lease runs out, and another can be asked for.
             logger.exception("%s could not be stored", what)
 
-    def _outcome(self, conversation_id: int) -> tuple[dict[str, Any], Sequence[Tokens]]:
-        """Evaluate; return the columns that tell how it ended, and what it took."""
+    def _outcome(self, conversation_id: int) -> dict[str, Any]:
+        """Evaluate; return the columns that tell how it ended."""
         try:
             return self._evaluate(conversation_id)
         except UnansweredError as error:
             logger.warning("conversation %s was not evaluated: %s", conversation_id, error)
-            return {"error_code": error.code}, error.tokens
+            return {"error_code": error.code}
         except Exception:
             logger.exception("conversation %s was not evaluated", conversation_id)
-            return {"error_code": AppError.code}, ()
+            return {"error_code": AppError.code}
 
-    def _evaluate(self, conversation_id: int) -> tuple[dict[str, Any], Sequence[Tokens]]:
+    def _evaluate(self, conversation_id: int) -> dict[str, Any]:
         with self._database.snapshot() as session:
             conversation = session.get_one(Conversation, conversation_id)
             messages, decisions = messages_of(session, conversation), decisions_of(session, conversation)
-        evaluated = evaluate(self._model, conversation, messages, decisions)
+        try:
+            evaluated = evaluate(self._model, conversation, messages, decisions)
+        except UnansweredError as error:
+            self._meter.note(conversation.experience_id, *error.tokens)
+            raise
+        self._meter.note(conversation.experience_id, *evaluated.tokens)
         self._keep_from_learners(evaluated.result["evaluation_metrics"], conversation_id)
         whole = {message.id for message in messages if message.state is MessageState.COMPLETE}
         # What ends later than a message after it was not seen, though its id is smaller.
         under_way = {message.id for message in messages if message.state is MessageState.GENERATING}
         seen = [message_id for message_id in whole if message_id < min(under_way, default=inf)]
-        values = {
+        return {
             "result": evaluated.result,
             "until_message_id": max(seen, default=0),
             "until_decision": conversation.decisions,
@@ -217,7 +223,6 @@ class Evaluations:
             "prompt_version": EVALUATOR_VERSION,
             "created_at": utc_now(),
         }
-        return values, evaluated.tokens
 
     def _keep_from_learners(self, metrics: Sequence[dict[str, Any]], conversation_id: int) -> None:
         """Leave to teachers what a model says of a metric that no student should read."""
@@ -248,13 +253,9 @@ class Evaluations:
             done.set()
             renewer.join()
 
-    def _store(
-        self, conversation_id: int, claim: str, outcome: dict[str, Any], tokens: Sequence[Tokens]
-    ) -> None:
+    def _store(self, claim: str, outcome: dict[str, Any]) -> None:
         with self._database.transaction() as session:
             _update(session, claim, outcome | {"lease_until": None})
-            experience_id = session.get_one(Conversation, conversation_id).experience_id
-            record_tokens(session, experience_id, *tokens)
 
     def _desk(self, conversation_id: int) -> Desk:
         with self._database.snapshot() as session:

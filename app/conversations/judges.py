@@ -15,7 +15,8 @@ from app.conversations.service import messages_of
 from app.conversations.structured import UnansweredError
 from app.database import Database, patiently, utc_now
 from app.llm.interface import ModelAdapter, ModelError, ModelStatus, Speaker
-from app.usage.budgets import Tokens, is_used_up, record_tokens
+from app.usage.budgets import is_used_up
+from app.usage.meter import TokenMeter
 
 logger = logging.getLogger(__name__)
 # A student's message that is unjudged for so long was missed: its judgement failed, or its process went. After one
@@ -30,8 +31,8 @@ class Judges:
     Another process may judge the same conversation at the same time: what is recorded is the same.
     """
 
-    def __init__(self, database: Database, model: ModelAdapter) -> None:
-        self._database, self._model = database, model
+    def __init__(self, database: Database, model: ModelAdapter, meter: TokenMeter) -> None:
+        self._database, self._model, self._meter = database, model, meter
         self._wanted: dict[int, int] = {}
         self._failed: dict[int, datetime] = {}
         self._changed = threading.Condition()
@@ -135,7 +136,7 @@ class Judges:
         try:
             return judge(self._model, conversation, messages, positions)
         except UnansweredError as error:
-            self._count(conversation, error.tokens)
+            self._meter.note(conversation.experience_id, *error.tokens)
             raise
 
     def _record(self, conversation: Conversation, judgement: Judgement) -> None:
@@ -152,13 +153,9 @@ class Judges:
                     model=judgement.model,
                     prompt_version=JUDGE_VERSION,
                 )
-                record_tokens(session, conversation.experience_id, *judgement.tokens)
 
+        self._meter.note(conversation.experience_id, *judgement.tokens)
         patiently(record, f"the judgement of conversation {conversation.id}")
-
-    def _count(self, conversation: Conversation, tokens: Sequence[Tokens]) -> None:
-        with self._database.transaction() as session:
-            record_tokens(session, conversation.experience_id, *tokens)
 
 
 def unjudged(conversation: Conversation, messages: Sequence[Message]) -> list[Message]:

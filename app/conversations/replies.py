@@ -31,7 +31,8 @@ from app.conversations.service import LEASE, interrupt_abandoned, messages_of
 from app.database import Database, patiently, utc_now
 from app.llm.interface import ChatRequest, ModelAdapter, ModelError, ModelErrorCode, Speaker
 from app.llm.selection import prime
-from app.usage.budgets import record_tokens, tokens_of
+from app.usage.budgets import tokens_of
+from app.usage.meter import TokenMeter
 
 logger = logging.getLogger(__name__)
 SAVE_EVERY = 1.0
@@ -111,9 +112,16 @@ class Replies:
     """The replies that this process writes."""
 
     def __init__(
-        self, database: Database, model: ModelAdapter, safety: Safety, *, max_tokens: int, turn_seconds: float
+        self,
+        database: Database,
+        model: ModelAdapter,
+        safety: Safety,
+        meter: TokenMeter,
+        *,
+        max_tokens: int,
+        turn_seconds: float,
     ) -> None:
-        self._database, self._model, self._safety = database, model, safety
+        self._database, self._model, self._safety, self._meter = database, model, safety, meter
         self._max_tokens = max_tokens
         self._longest_ms = (turn_seconds + TURN_MARGIN) * 1000
         self._live: dict[int, LiveReply] = {}
@@ -164,6 +172,7 @@ class Replies:
             self._cut_off(left, MessageState.INTERRUPTED, ReplyNote.SHUT_DOWN)
             with self._changed:  # those that are being stored by their writers
                 self._changed.wait_for(lambda: not self._live, timeout=STORED_WITHIN)
+        _keep_trying(self._meter.store, "what models took")
 
     def follow(self, reply_id: int) -> Iterator[str | Message | None]:
         """Yield the text of a reply as it grows, None as a sign of life meanwhile, and at last the settled reply.
@@ -331,11 +340,13 @@ class Replies:
         }
         # Where it cannot be stored, its lease runs out, and it can be tried again.
         _keep_trying(lambda: self._store(live, values, outcome), f"reply {live.reference}")
+        self._meter.note(live.experience_id, *map(tokens_of, live.attempts))
         return live.settled is not None
 
     def _store(self, live: LiveReply, values: dict[str, Any], outcome: _Outcome) -> None:
         new = {f"new_{name}": value for name, value in (_AT_THE_END | values).items()}
-        with self._database.transaction() as session:
+        alone = not outcome.findings  # then one statement is all
+        with self._database.statements() if alone else self._database.transaction() as session:
             if outcome.findings:
                 _hold_conversation(session, live.reply_id)
             row = (
@@ -343,7 +354,6 @@ class Replies:
             )
             if row is not None:
                 raise_flags(session, live.reply_id, outcome.findings, withheld=outcome.withheld)
-            record_tokens(session, live.experience_id, *map(tokens_of, live.attempts))
         live.settled = Message(**row._mapping) if row is not None else None
 
     def _writer_of(self, live: LiveReply) -> str:

@@ -30,10 +30,8 @@ from app.web import current_settings
 
 MOST_TOKENS = 10**12
 KEPT = timedelta(days=366)
-PARTS = (
-    32  # rows in which a course's tokens are counted, so that replies which end together do not wait in line
-)
-FORGET_EVERY = 1_000  # calls of a process, at which old months are forgotten
+PARTS = 32  # rows in which a course's tokens are counted, so that processes seldom wait for one another
+FORGET_EVERY = 1_000  # times that a process counts, at which old months are forgotten
 
 _turns = count(1)
 
@@ -110,7 +108,7 @@ def is_used_up(session: Session, experience_id: int) -> bool:
 
 
 def record_tokens(session: Session, experience_id: int, *taken: Tokens) -> None:
-    """Count what attempts at something about an experience took. Last in their transaction: others wait for it."""
+    """Count what attempts at something about an experience took, as the process's `TokenMeter` has noted it."""
     used = sum(tokens.used for tokens in taken)
     if not used:
         return

@@ -65,6 +65,7 @@ def counted(app: Flask) -> dict[str, int]:
 
 def tokens(app: Flask) -> tuple[int, int]:
     """Return the tokens used and, of them, those estimated."""
+    app.extensions["meter"].store()
     with app.extensions["database"].snapshot() as db:
         sums = func.sum(CourseTokens.used), func.sum(CourseTokens.estimated)
         return tuple(int(total or 0) for total in db.exec(select(*sums)).one())
@@ -223,7 +224,8 @@ def test_a_reply_that_is_stopped_while_the_model_turns_it_down_costs_nothing(
     path, accept = f"/conversations/{conversation_id}/messages", {"Accept": "text/event-stream"}
     sent = student.post(path, {"message": "Hello", "client_key": "k"}, headers=accept)
     reply_id = json.loads(next(sent.response).decode().partition("data: ")[2])["id"]
-    wait_until(lambda: fake_model.requests)
+    writing = app.extensions["replies"]._live[reply_id]
+    wait_until(lambda: [each for each in writing.attempts if each.unread])
     student.post(f"{path}/{reply_id}/stop", headers=accept, buffered=True)
     sent.close()
     assert tokens(app) == (0, 0)

@@ -15,4 +15,5 @@ def end(app: Flask) -> None:
     for thread in threading.enumerate():
         if thread.name.startswith(BACKGROUND):
             thread.join(PATIENCE)
+    app.extensions["meter"].store()
     app.extensions["database"].engine.dispose()
