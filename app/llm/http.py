@@ -44,11 +44,11 @@ CLOSING_SECONDS = 0.5
 CLOSING_READS = 8
 HUNG_UP = "hung up: nobody waits any longer"
 # Words that come while we pause are read together, and so passed on together: with hundreds of answers at once,
-# taking up each word by itself is what the CPU would be used for, while others wait for their first. Nobody is kept
-# waiting for that one. So the pause grows with the answers that a client has open, from the first count to the second.
+# taking up each word by itself is what the CPU would be used for. Nobody waits for the first. The more answers a client
+# has open, the longer it pauses, so that what reading them takes does not grow with them.
 PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 0.5
-CROWDED = (100, 250)
+READS_A_SECOND = 1000
 # Who sends so much at once has more: Python's buffer holds twice this.
 FULL_BYTES = 4096
 
@@ -326,9 +326,7 @@ def _beneath(response: urllib3.BaseHTTPResponse, *names: str) -> Any:  # noqa: A
 
 def pause_seconds(answers: int) -> float:
     """Return for how long the words of each of so many open answers may come together."""
-    few, many = CROWDED
-    crowding = min(max(0, answers - few) / (many - few), 1)
-    return PAUSE_SECONDS + crowding * (LONGEST_PAUSE_SECONDS - PAUSE_SECONDS)
+    return min(max(PAUSE_SECONDS, answers / READS_A_SECOND), LONGEST_PAUSE_SECONDS)
 
 
 def bearer(api_key: str | None) -> dict[str, str]:
