@@ -63,11 +63,12 @@ class Door:
 
 @dataclass(frozen=True)
 class Turn:
-    """One reply. ``waited`` is the seconds to its first token over the model's own; ``stretch`` is the time from its
-    first to its last token over the model's.
+    """One reply. ``waited`` is the seconds to its first token over the model's own, ``first`` with them; ``stretch`` is
+    the time from its first to its last token over the model's.
     """
 
     waited: float
+    first: float
     stretch: float
 
 
@@ -103,8 +104,8 @@ class Reading(asyncio.Protocol):
         if begun is None or ended is None:
             raise RuntimeError(f"no whole reply: {bytes(self.received[-500:])!r}")
         came, went = float(begun[1]), float(begun[2])
-        waited = (self.first - self.sent) - (went - came)
-        return Turn(waited, (self.last - self.first) / (float(ended[1]) - went))
+        first = self.first - self.sent
+        return Turn(first - (went - came), first, (self.last - self.first) / (float(ended[1]) - went))
 
 
 class Load:
@@ -228,6 +229,7 @@ def _add(session: Session, row: Row) -> Row:
 METRICS: dict[str, Metric] = THROUGHPUT | {
     "first token, ms over the model's, median": lambda s: median(each.waited for each in s.work) * 1000,
     "first token, 95th percentile": lambda s: percentile(each.waited for each in s.work) * 1000,
+    "the same, with the model's own": lambda s: percentile(each.first for each in s.work) * 1000,
     "stretch of the stream, median": lambda s: median(each.stretch for each in s.work),
     "stretch, 95th percentile": lambda s: percentile(each.stretch for each in s.work),
     "MB of memory": lambda s: s.memory / 1e6,
