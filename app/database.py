@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 SQLITE_BUSY_MS = 10_000
 # After so many seconds what could not be stored is tried again.
 PATIENT_PAUSES = (0.5, 2.0)
+# What a database answers that fails for a moment.
+PASSING = (OperationalError, NoConnectionError)
 PING_AFTER_SECONDS = 5.0
 # Of a process to PostgreSQL. All are kept: one that is opened anew plans each query anew.
 CONNECTIONS = 8
@@ -164,7 +166,7 @@ def patiently(store: Callable[[], None], what: str) -> None:
     for pause in PATIENT_PAUSES:
         try:
             return store()
-        except (OperationalError, NoConnectionError):
+        except PASSING:
             logger.warning("storing %s is tried again", what)
             time.sleep(pause)
     return store()

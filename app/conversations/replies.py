@@ -345,8 +345,8 @@ class Replies:
 
     def _store(self, live: LiveReply, values: dict[str, Any], outcome: _Outcome) -> None:
         new = {f"new_{name}": value for name, value in (_AT_THE_END | values).items()}
-        alone = not outcome.findings  # then one statement is all
-        with self._database.statements() if alone else self._database.transaction() as session:
+        # Without findings one statement is all.
+        with self._database.transaction() if outcome.findings else self._database.statements() as session:
             if outcome.findings:
                 _hold_conversation(session, live.reply_id)
             row = (

@@ -31,7 +31,7 @@ from app.web import current_settings
 MOST_TOKENS = 10**12
 KEPT = timedelta(days=366)
 PARTS = 32  # rows in which a course's tokens are counted, so that processes seldom wait for one another
-FORGET_EVERY = 1_000  # times that a process counts, at which old months are forgotten
+FORGET_EVERY = 100  # times that a process counts, at which old months are forgotten
 
 _turns = count(1)
 

@@ -3,11 +3,9 @@
 import logging
 import threading
 import time
+from collections import Counter
 
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionError
-
-from app.database import Database
+from app.database import PASSING, Database
 from app.usage.budgets import Tokens, record_tokens
 
 logger = logging.getLogger(__name__)
@@ -15,59 +13,55 @@ STORE_EVERY = 1.0
 
 
 class TokenMeter:
-    """What the models of this process have taken, by experience.
+    """What the models of this process have taken, by experience and by whether it is an estimate.
 
-    Replies that end together are counted together, by one statement an experience, and none waits to be counted. A
-    process that is killed loses what was noted in its last second.
+    Replies that end together are counted together, and none waits to be counted. A process that is killed loses what
+    was noted in its last second.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._noted: dict[int, tuple[Tokens, Tokens]] = {}
-        self._lock = threading.Lock()
-        self._storing = False
+        self._noted: Counter[tuple[int, bool]] = Counter()
+        self._changing, self._writing = threading.Lock(), threading.Lock()
+        self._waits = False
 
     def note(self, experience_id: int, *taken: Tokens) -> None:
         """Count what attempts of models at something about an experience took."""
-        counted, estimated = (
-            sum(each.used for each in taken if each.estimated is told) for told in (False, True)
-        )
-        if not counted and not estimated:
+        used = Counter[tuple[int, bool]]()
+        for each in taken:
+            used[experience_id, each.estimated] += each.used
+        if not used.total():
             return
-        with self._lock:
-            self._add(experience_id, Tokens(counted), Tokens(estimated, estimated=True))
-            begin, self._storing = not self._storing, True
+        with self._changing:
+            self._noted.update(used)
+            begin, self._waits = not self._waits, True
         if begin:
             threading.Thread(target=self._store_what_comes, name="token-meter", daemon=True).start()
 
     def store(self) -> None:
-        """Write what was noted. Raises `SQLAlchemyError`; what a database that fails has not taken is kept."""
-        with self._lock:
-            noted, self._noted = self._noted, {}
-        try:
-            while noted:
-                self._store(*noted.popitem())
-        finally:
-            with self._lock:
-                for experience_id, taken in noted.items():
-                    self._add(experience_id, *taken)
+        """Write what was noted, and wait for whoever is at it.
 
-    def _store(self, experience_id: int, taken: tuple[Tokens, Tokens]) -> None:
-        """Write by itself what was taken for one experience: whoever holds a course's row waits for no other."""
+        Raises `SQLAlchemyError`; what a database that fails for a moment has not taken is kept.
+        """
+        with self._writing:
+            with self._changing:
+                noted, self._noted = self._noted, Counter()
+            try:
+                while noted:
+                    self._store_one(noted)
+            finally:
+                with self._changing:
+                    self._noted.update(noted)
+
+    def _store_one(self, noted: Counter[tuple[int, bool]]) -> None:
+        """Take out what is written, by itself: whoever holds a course's row waits for no other."""
+        (experience_id, estimated), used = noted.popitem()
         try:
             with self._database.statements() as session:
-                record_tokens(session, experience_id, *taken)
-        except (OperationalError, NoConnectionError):
-            with self._lock:
-                self._add(experience_id, *taken)
+                record_tokens(session, experience_id, Tokens(used, estimated))
+        except PASSING:
+            noted[experience_id, estimated] = used
             raise
-
-    def _add(self, experience_id: int, counted: Tokens, estimated: Tokens) -> None:
-        before = self._noted.get(experience_id, (Tokens(0), Tokens(0, estimated=True)))
-        self._noted[experience_id] = (
-            Tokens(before[0].used + counted.used),
-            Tokens(before[1].used + estimated.used, estimated=True),
-        )
 
     def _store_what_comes(self) -> None:
         while True:
@@ -76,7 +70,7 @@ class TokenMeter:
                 self.store()
             except Exception:
                 logger.exception("what models took could not be counted")
-            with self._lock:
+            with self._changing:
                 if not self._noted:
-                    self._storing = False
+                    self._waits = False
                     return

@@ -1,7 +1,7 @@
 """What models take is noted at once and in the database within a second, also after the database has failed."""
 
 import logging
-from collections.abc import Iterator
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
@@ -55,7 +55,7 @@ def totals(database: Database) -> tuple[int, int]:
 
 
 @pytest.fixture
-def broken(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+def broken(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """A database that takes nothing as long as the list holds True."""
     state, real = [True], database.statements
 
@@ -88,7 +88,7 @@ def test_what_was_noted_is_written_by_itself_again_and_again(
     for times in (1, 2):
         meter.note(experience_id, Tokens(30))
         wait_until(lambda times=times: totals(database) == (30 * times, 0))
-        wait_until(lambda: not meter._storing)
+        wait_until(lambda: not meter._waits)
 
 
 @pytest.mark.usefixtures("quick")
@@ -104,7 +104,7 @@ def test_notes_of_many_threads_are_all_counted(
 def test_what_takes_nothing_is_not_noted(meter: TokenMeter, experience_id: int) -> None:
     meter.note(experience_id)
     meter.note(experience_id, Tokens(0))
-    assert not meter._storing
+    assert not meter._waits
 
 
 @pytest.mark.usefixtures("slow")
@@ -144,6 +144,31 @@ def test_what_can_never_be_written_is_let_go(
     with pytest.raises(IntegrityError):
         meter.store()
     meter.store()
+    assert totals(database) == (30, 0)
+
+
+@pytest.mark.usefixtures("slow")
+def test_who_stores_waits_for_whoever_is_at_it(
+    database: Database, meter: TokenMeter, experience_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, at_it, go_on = database.statements, threading.Event(), threading.Event()
+
+    def statements() -> AbstractContextManager[Session]:
+        at_it.set()
+        assert go_on.wait(10)
+        return real()
+
+    monkeypatch.setattr(database, "statements", statements)
+    meter.note(experience_id, Tokens(30))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(meter.store)
+        assert at_it.wait(10)
+        second = pool.submit(meter.store)
+        with pytest.raises(TimeoutError):
+            second.result(timeout=0.2)
+        go_on.set()
+        first.result(timeout=10)
+        second.result(timeout=10)
     assert totals(database) == (30, 0)
 
 
